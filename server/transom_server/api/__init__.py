@@ -1,0 +1,1 @@
+"""Speak gRPC: each module is one service, and turns messages into values and back."""

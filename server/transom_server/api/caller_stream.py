@@ -1,0 +1,213 @@
+"""One caller's `Process` stream: its runs by tag, the events that go back, and the credit for results."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from transom.runs.v1 import run_pb2, run_service_pb2, transfer_pb2
+from transom_wire.errors import InvalidRequest, TooManyRuns, TransomError
+from transom_wire.limits import INLINE_BYTES, MIB, RESULT_WINDOW_BYTES
+from transom_wire.outbox import Outbox
+from transom_wire.status import to_status
+
+from transom_server.api.convert import name_of, outcome_message, request_of, result_room
+from transom_server.api.validation import validate
+from transom_server.dispatch import Dispatch
+from transom_server.identity.caller import Caller
+from transom_server.intake import Intake
+from transom_server.run import Attempt, Outcome, Piece, Run, State, Waiting
+
+Event = run_service_pb2.ProcessEvent
+MAX_QUEUED_EVENTS = 65_536
+MAX_QUEUED_BYTES = 64 * MIB
+
+
+@dataclass(slots=True)
+class _Line:
+    """One run on the stream: its next event number, and the result pieces that wait for the caller's credit."""
+
+    tag: int
+    sequence: int = 0
+    run: Run | None = None
+    room: int = RESULT_WINDOW_BYTES
+    sent: int = 0
+    held: deque[Piece] = field(default_factory=deque)
+    ending: Event | None = None
+
+
+class CallerStream:
+    """Speak for many runs of one caller over one stream. Implements `Sink` for all of them."""
+
+    def __init__(self, caller: Caller, intake: Intake, dispatch: Dispatch, *, max_runs: int) -> None:
+        self._caller = caller
+        self._intake = intake
+        self._dispatch = dispatch
+        self._max_runs = max_runs
+        self._lines: dict[int, _Line] = {}
+        self._by_run: dict[str, _Line] = {}
+        self._last_tag = 0
+        self._half_closed = False
+        self.outbox: Outbox[Event] = Outbox(max_items=MAX_QUEUED_EVENTS, max_bytes=MAX_QUEUED_BYTES)
+
+    # What the caller says.
+
+    def handle(self, items: Iterable[run_service_pb2.ProcessItem]) -> None:
+        """Act on what the caller sent."""
+        for item in items:
+            kind = item.WhichOneof("item")
+            if kind == "start":
+                self._start(item.tag, item.start)
+                continue
+            line = self._lines.get(item.tag)
+            if line is None or line.run is None:
+                # The run has ended, while this was on its way.
+                continue
+            if kind == "chunk":
+                chunk = item.chunk
+                self._intake.append(line.run, chunk.document, chunk.offset, chunk.data, getattr(chunk, "pass"))
+            elif kind == "cancel":
+                self._dispatch.cancel(line.run)
+            elif kind == "result_credit":
+                line.room = max(line.room, result_room(item))
+                self._flush(line)
+
+    def no_more(self) -> None:
+        """Note that the caller half-closed: no more input, and never a cancel."""
+        self._half_closed = True
+        for line in list(self._lines.values()):
+            if line.run is not None:
+                self._intake.no_more(line.run)
+        self._close_when_done()
+
+    def abandon(self) -> None:
+        """Cancel every run, since nobody listens any more."""
+        for line in list(self._lines.values()):
+            if line.run is not None:
+                self._dispatch.cancel(line.run)
+
+    def _start(self, tag: int, start: run_service_pb2.StartRun) -> None:
+        if tag <= self._last_tag and tag in self._lines:
+            raise InvalidRequest("a tag was used twice on one stream")
+        self._last_tag = max(tag, self._last_tag)
+        line = self._lines[tag] = _Line(tag)
+        try:
+            if len(self._lines) > self._max_runs:
+                raise TooManyRuns
+            validate(start.spec)
+            request = request_of(start.spec)
+            inline = list(start.inline_documents)
+            if sum(map(len, inline)) > INLINE_BYTES:
+                raise InvalidRequest("inline documents are larger than 64 KiB in all; send chunks instead")
+            sink = _LineSink(self, line)
+            line.run = self._intake.start(self._caller, request, sink, inline)
+        except TransomError as error:
+            if line.run is None:
+                self._refuse(line, error)
+            else:
+                self._dispatch.fail(line.run, State.FAILED, error)
+
+    def _refuse(self, line: _Line, error: TransomError) -> None:
+        outcome = run_pb2.Outcome(state=run_pb2.RUN_STATE_REJECTED, status=to_status(error), side_effects=run_pb2.SIDE_EFFECTS_NONE)
+        self._end(line, Event(outcome=outcome))
+
+    # What goes back.
+
+    def emit(self, line: _Line, event: Event, size_bytes: int = 0) -> None:
+        """Queue an event under the run's tag and its next number."""
+        line.sequence += 1
+        event.tag = line.tag
+        event.sequence = line.sequence
+        self.outbox.put(event, size_bytes)
+
+    def hold(self, line: _Line, piece: Piece) -> None:
+        """Queue a piece of a result, as soon as the caller has room for it."""
+        line.held.append(piece)
+        self._flush(line)
+
+    def _flush(self, line: _Line) -> None:
+        while line.held and line.sent + len(line.held[0].data) <= line.room:
+            piece = line.held.popleft()
+            line.sent += len(piece.data)
+            self.emit(line, Event(result=_chunk(piece)), len(piece.data))
+        if not line.held and line.ending is not None:
+            self._end(line, line.ending)
+
+    def ended(self, line: _Line, event: Event) -> None:
+        """Queue the outcome, behind every piece of the result."""
+        if line.held:
+            line.ending = event
+        else:
+            self._end(line, event)
+
+    def _end(self, line: _Line, event: Event) -> None:
+        self._lines.pop(line.tag, None)
+        self.emit(line, event)
+        self._close_when_done()
+
+    def _close_when_done(self) -> None:
+        if self._half_closed and not self._lines:
+            self.outbox.close()
+
+    def written(self, events: Iterable[Event]) -> None:
+        """Note that events have left: their runners may send more."""
+        for event in events:
+            if event.HasField("result"):
+                line = self._lines.get(event.tag)
+                if line is not None and line.run is not None:
+                    line.run.taken(len(event.result.data))
+
+
+def _chunk(piece: Piece) -> transfer_pb2.ResultChunk:
+    return transfer_pb2.ResultChunk(
+        part=piece.part, offset=piece.offset, data=piece.data, last=piece.last, document=piece.document, page=piece.page,
+        media_type=piece.media_type, attempt=piece.attempt,
+    )  # fmt: skip
+
+
+class _LineSink:
+    """One run's events, put on its line of the stream."""
+
+    __slots__ = ("_line", "_stream")
+
+    def __init__(self, stream: CallerStream, line: _Line) -> None:
+        self._stream = stream
+        self._line = line
+
+    def accepted(self, run: Run) -> None:
+        """Tell the caller the run's name."""
+        self._line.run = run
+        self._emit(Event(accepted=run_service_pb2.Accepted(name=name_of(run.id))))
+
+    def upload_credit(self, run: Run, total_bytes: int, pass_number: int) -> None:
+        """Grant document bytes."""
+        credit = transfer_pb2.ByteCredit(total_bytes=total_bytes, **{"pass": pass_number})
+        self._emit(Event(upload_credit=credit))
+
+    def waiting(self, run: Run, why: Waiting) -> None:
+        """Say why the run waits."""
+        self._emit(Event(queued=run_service_pb2.Queued(reason=int(why))))  # type: ignore[arg-type]
+
+    def started(self, run: Run, attempt: Attempt) -> None:
+        """Say which runner has it."""
+        self._emit(Event(attempt=run_service_pb2.AttemptStarted(attempt=attempt.number, runner=attempt.runner)))
+
+    def progress(self, run: Run, done: int, total: int) -> None:
+        """Say how far it is."""
+        self._emit(Event(progress=run_service_pb2.Progress(done=done, total=total)))
+
+    def replay(self, run: Run, pass_number: int) -> None:
+        """Ask for the documents again."""
+        self._emit(Event(replay=run_service_pb2.ReplayRequest(**{"pass": pass_number})))
+
+    def result(self, run: Run, piece: Piece) -> None:
+        """Pass on a piece of the result."""
+        self._stream.hold(self._line, piece)
+
+    def outcome(self, run: Run, outcome: Outcome) -> None:
+        """Say how it ended."""
+        self._stream.ended(self._line, Event(outcome=outcome_message(run, outcome)))
+
+    def _emit(self, event: Event) -> None:
+        self._stream.emit(self._line, event)

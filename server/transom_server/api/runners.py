@@ -1,0 +1,177 @@
+"""`transom.runners.v1.RunnerService`: the runners' RPCs. Control on one stream, bytes on others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from transom.runners.v1 import runner_service_pb2, runner_service_pb2_grpc, session_pb2
+from transom.runs.v1 import transfer_pb2
+from transom_wire.errors import DeadlineExceeded, InvalidRequest, RunUnknown
+from transom_wire.limits import ENVELOPE_BYTES, RELAY_WINDOW_BYTES
+from transom_wire.outbox import OutboxFull
+
+from transom_server.dispatch import Dispatch
+from transom_server.identity.caller import PEER
+from transom_server.ledger.book import Ledger
+from transom_server.metrics import Metrics
+from transom_server.offers import Offers
+from transom_server.run import Run
+from transom_server.sessions import RunnerSession, Sessions, piece_of
+
+log = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+HELLO_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often both ends speak, and how long silence is borne."""
+
+    heartbeat_every_s: float
+    dead_after_s: float
+    kill_after_s: float
+
+
+class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
+    """Connect runners, which dial out."""
+
+    def __init__(self, *, dispatch: Dispatch, sessions: Sessions, offers: Offers, ledger: Ledger, metrics: Metrics, pace: Pace) -> None:
+        self._dispatch = dispatch
+        self._sessions = sessions
+        self._offers = offers
+        self._ledger = ledger
+        self._pace = pace
+        metrics.sessions.set_function(lambda: len(sessions.by_runner))
+
+    async def Session(self, request_iterator: AsyncIterator[runner_service_pb2.SessionRequest], context: Context) -> None:  # type: ignore[override]  # it writes, and so yields nothing
+        """Serve one runner until it leaves, falls silent, or is superseded."""
+        session = await self._greet(request_iterator)
+        self._connected(session)
+        tasks = [
+            asyncio.create_task(_write(session, context), name="session writer"),
+            asyncio.create_task(_read(session, request_iterator), name="session reader"),
+            asyncio.create_task(session.watch(), name="session watch"),
+        ]
+        try:
+            finished, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in finished:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            self._disconnected(session)
+
+    async def _greet(self, requests: AsyncIterator[runner_service_pb2.SessionRequest]) -> RunnerSession:
+        async with asyncio.timeout(HELLO_WITHIN_S):
+            async for request in requests:
+                if len(request.items) == 0 or not request.items[0].HasField("hello"):
+                    break
+                pace = self._pace
+                session = RunnerSession(
+                    PEER.get().name, request.items[0].hello, self._dispatch,
+                    beat_s=pace.heartbeat_every_s, dead_s=pace.dead_after_s, kill_s=pace.kill_after_s,
+                )  # fmt: skip
+                session.welcome()
+                session.greeting = list(request.items[1:])
+                return session
+        raise InvalidRequest("the first item of a session must be Hello")
+
+    def _connected(self, session: RunnerSession) -> None:
+        older = self._sessions.add(session)
+        if older is not None:
+            older.outbox.close()
+        self._offers.add(session.id, session.actions)
+        self._dispatch.connect(session, session.offer)
+        self._ledger.note_runner(session)
+        session.handle(session.greeting)
+        log.info("session.opened", extra={"runner": session.runner, "session": session.id, "hostname": session.hostname})
+
+    def _disconnected(self, session: RunnerSession) -> None:
+        self._sessions.remove(session)
+        self._offers.remove(session.id)
+        self._dispatch.disconnect(session)
+        self._ledger.note_runner(session)
+        log.info("session.closed", extra={"runner": session.runner, "session": session.id})
+
+    async def FetchDocument(self, request: runner_service_pb2.FetchDocumentRequest, context: Context) -> None:  # type: ignore[override]  # it writes, and so yields nothing
+        """Stream one document to the runner that has its attempt, as its bytes come from the caller."""
+        run = self._run(request.fence)
+        if request.document >= len(run.request.documents):
+            raise InvalidRequest("the run has no such document")
+        try:
+            async with asyncio.timeout(max(0.0, run.time_left_s())):
+                async for offset, data in run.payload.read(request.document):
+                    if self._dispatch.current(run.id, request.fence.attempt, request.fence.token) is not run:
+                        raise RunUnknown
+                    chunk = transfer_pb2.DocumentChunk(document=request.document, offset=offset, data=data)
+                    await context.write(runner_service_pb2.FetchDocumentResponse(chunks=[chunk]))
+        except TimeoutError:
+            raise DeadlineExceeded from None
+
+    async def PushResult(self, request_iterator: AsyncIterator[runner_service_pb2.PushResultRequest], context: Context) -> None:  # type: ignore[override]  # it writes, and so yields nothing
+        """Take an attempt's result, as fast as its caller takes it."""
+        run: Run | None = None
+        fence = session_pb2.Fence()
+        granting: asyncio.Task[None] | None = None
+        received = 0
+        try:
+            async for request in request_iterator:
+                if run is None:
+                    fence = request.fence
+                    run = self._run(fence)
+                    window = _Window(run, fence.attempt)
+                    granting = asyncio.create_task(window.grant(context), name="push result credit")
+                for chunk in request.chunks:
+                    received += len(chunk.data)
+                    if received > window.granted:
+                        raise InvalidRequest("more of a result was sent than was granted")
+                    self._dispatch.result(fence.run, fence.attempt, fence.token, piece_of(chunk, fence.attempt))
+        finally:
+            if granting is not None:
+                granting.cancel()
+
+    def _run(self, fence: session_pb2.Fence) -> Run:
+        run = self._dispatch.current(fence.run, fence.attempt, fence.token)
+        if run is None or run.attempts[-1].runner != PEER.get().name:
+            raise RunUnknown
+        return run
+
+
+class _Window:
+    """The credit of one attempt's result: a window beyond what has left for the caller."""
+
+    def __init__(self, run: Run, attempt: int) -> None:
+        self._run = run
+        self._attempt = attempt
+        self.granted = 0
+
+    async def grant(self, context: Context) -> None:
+        """Write a new total whenever a good part of the window has been taken."""
+        run = self._run
+        while not run.ended and len(run.attempts) == self._attempt:
+            run.on_taken.clear()
+            total = run.result_taken + RELAY_WINDOW_BYTES
+            if total - self.granted >= ENVELOPE_BYTES:
+                self.granted = total
+                credit = transfer_pb2.ByteCredit(total_bytes=total)
+                await context.write(runner_service_pb2.PushResultResponse(credits=[credit]))
+            await run.on_taken.wait()
+
+
+async def _write(session: RunnerSession, context: Context) -> None:
+    while items := await session.outbox.take():
+        await context.write(session.envelope(items))
+
+
+async def _read(session: RunnerSession, requests: AsyncIterator[runner_service_pb2.SessionRequest]) -> None:
+    try:
+        async for request in requests:
+            session.handle(request.items)
+    except OutboxFull:
+        raise InvalidRequest("items are not read; the session is dropped") from None

@@ -1,0 +1,215 @@
+"""`transom.runs.v1.RunService`: the callers' RPCs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+from transom.documents.v1 import document_pb2
+from transom.runs.v1 import run_pb2, run_service_pb2, run_service_pb2_grpc
+from transom_wire import media
+from transom_wire.errors import DocumentEmpty, DocumentTooLarge, InvalidRequest, ResultTooLarge, RunUnknown
+from transom_wire.limits import UNARY_BYTES
+from transom_wire.outbox import OutboxFull
+
+from transom_server.api.caller_stream import CallerStream
+from transom_server.api.convert import id_of, name_of, outcome_message, request_of, run_message
+from transom_server.api.validation import validate
+from transom_server.dispatch import Dispatch
+from transom_server.identity.caller import CURRENT, Caller
+from transom_server.intake import Intake
+from transom_server.ledger.book import Ledger
+from transom_server.run import Attempt, Outcome, Piece, Run, State, Waiting
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class RunService(run_service_pb2_grpc.RunServiceServicer):
+    """Documents in, results out."""
+
+    def __init__(self, *, intake: Intake, dispatch: Dispatch, ledger: Ledger, max_runs_per_stream: int) -> None:
+        self._intake = intake
+        self._dispatch = dispatch
+        self._ledger = ledger
+        self._max_runs = max_runs_per_stream
+
+    async def Process(self, request_iterator: AsyncIterator[run_service_pb2.ProcessRequest], context: Context) -> None:  # type: ignore[override]  # it writes, and so yields nothing
+        """Serve one caller's stream: this task reads, another writes, and neither waits for the other."""
+        stream = CallerStream(CURRENT.get(), self._intake, self._dispatch, max_runs=self._max_runs)
+        writer = asyncio.create_task(_write(stream, context), name="process writer")
+        reader = asyncio.create_task(_read(stream, request_iterator), name="process reader")
+        try:
+            await asyncio.wait((writer, reader), return_when=asyncio.FIRST_EXCEPTION)
+            for task in (reader, writer):
+                if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                    raise error
+            await writer
+        finally:
+            stream.abandon()
+            reader.cancel()
+            writer.cancel()
+
+    async def ProcessInline(self, request: run_service_pb2.ProcessInlineRequest, context: Context) -> run_service_pb2.ProcessInlineResponse:
+        """Run an action on small documents, and wait."""
+        spec = _inline_spec(request)
+        validate(spec)
+        documents = [document.data for document in request.documents]
+        collector = _Collector()
+        run = self._intake.start(CURRENT.get(), request_of(spec), collector, documents)
+        collector.on_too_large = lambda: self._dispatch.fail(run, State.FAILED, ResultTooLarge())
+        try:
+            outcome = await collector.ended
+        finally:
+            self._dispatch.cancel(run)
+        return collector.response(run, outcome)
+
+    async def Get(self, request: run_service_pb2.GetRequest, context: Context) -> run_service_pb2.GetResponse:
+        """Return what is remembered of one run."""
+        return run_service_pb2.GetResponse(run=await self._find(request.name, CURRENT.get()))
+
+    async def List(self, request: run_service_pb2.ListRequest, context: Context) -> run_service_pb2.ListResponse:
+        """List runs, newest first: the ledger holds the live ones too."""
+        runs, token = await self._ledger.list_runs(
+            CURRENT.get().tenant, size=request.page_size, token=request.page_token, states=list(request.states), action=request.action
+        )
+        return run_service_pb2.ListResponse(runs=runs, next_page_token=token)
+
+    async def Watch(self, request: run_service_pb2.WatchRequest, context: Context) -> None:  # type: ignore[override]  # it writes, and so yields nothing
+        """Write the run whenever it changed, until it has ended."""
+        caller = CURRENT.get()
+        try:
+            run = self._dispatch.find(id_of(request.name), caller.tenant)
+        except RunUnknown:
+            await context.write(run_service_pb2.WatchResponse(runs=[await self._find(request.name, caller)]))
+            return
+        changed = asyncio.Event()
+        run.watchers.add(changed)
+        try:
+            while True:
+                changed.clear()
+                ended = run.ended
+                await context.write(run_service_pb2.WatchResponse(runs=[run_message(run)]))
+                if ended:
+                    return
+                await changed.wait()
+        finally:
+            run.watchers.discard(changed)
+
+    async def Cancel(self, request: run_service_pb2.CancelRequest, context: Context) -> run_service_pb2.CancelResponse:
+        """Cancel a run."""
+        caller = CURRENT.get()
+        try:
+            run = self._dispatch.find(id_of(request.name), caller.tenant)
+        except RunUnknown:
+            return run_service_pb2.CancelResponse(run=await self._find(request.name, caller), was_live=False)
+        self._dispatch.cancel(run)
+        return run_service_pb2.CancelResponse(run=run_message(run), was_live=True)
+
+    async def _find(self, name: str, caller: Caller) -> run_pb2.Run:
+        run_id = id_of(name)
+        try:
+            return run_message(self._dispatch.find(run_id, caller.tenant))
+        except RunUnknown:
+            return await self._ledger.get_run(caller.tenant, run_id)
+
+
+async def _write(stream: CallerStream, context: Context) -> None:
+    while events := await stream.outbox.take():
+        await context.write(run_service_pb2.ProcessResponse(events=events))
+        stream.written(events)
+
+
+async def _read(stream: CallerStream, requests: AsyncIterator[run_service_pb2.ProcessRequest]) -> None:
+    try:
+        async for request in requests:
+            stream.handle(request.items)
+        stream.no_more()
+    except OutboxFull:
+        raise InvalidRequest("events are not read; the stream is dropped") from None
+
+
+def _inline_spec(request: run_service_pb2.ProcessInlineRequest) -> run_pb2.RunSpec:
+    settings = request.settings
+    if settings.HasField("target") or settings.documents or settings.HasField("parameters"):
+        raise InvalidRequest(violations=[("settings", "its target, parameters and documents must be left empty")])
+    sizes = [len(document.data) for document in request.documents]
+    if sum(sizes) > UNARY_BYTES:
+        raise DocumentTooLarge(metadata={"max_bytes": str(UNARY_BYTES)})
+    if not all(sizes):
+        raise DocumentEmpty
+    spec = run_pb2.RunSpec()
+    spec.CopyFrom(settings)
+    spec.target.CopyFrom(request.target)
+    if request.HasField("parameters"):
+        spec.parameters.CopyFrom(request.parameters)
+    for document in request.documents:
+        spec.documents.add(media_type=document.media_type, size_bytes=len(document.data))
+    return spec
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+class _Collector:
+    """Gather a run's whole result for a unary answer. Implements `Sink`."""
+
+    def __init__(self) -> None:
+        self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.on_too_large: Callable[[], None] = _nothing
+        self._parts: dict[int, list[Piece]] = {}
+        self._attempt = 0
+        self._size = 0
+
+    def accepted(self, run: Run) -> None:
+        """Nothing to tell yet."""
+
+    def upload_credit(self, run: Run, total_bytes: int, pass_number: int) -> None:
+        """Every byte is here already."""
+
+    def waiting(self, run: Run, why: Waiting) -> None:
+        """A unary caller waits anyway."""
+
+    def started(self, run: Run, attempt: Attempt) -> None:
+        """Forget what an earlier attempt sent."""
+        if attempt.number != self._attempt:
+            self._attempt, self._size = attempt.number, 0
+            self._parts.clear()
+
+    def progress(self, run: Run, done: int, total: int) -> None:
+        """A unary caller sees the end only."""
+
+    def replay(self, run: Run, pass_number: int) -> None:
+        """Never asked: the bytes stay until the run ends."""
+
+    def result(self, run: Run, piece: Piece) -> None:
+        """Keep a piece, unless all is too large already."""
+        self._size += len(piece.data)
+        if self._size > UNARY_BYTES:
+            self._parts.clear()
+            self.on_too_large()
+            return
+        self._parts.setdefault(piece.part, []).append(piece)
+        run.taken(len(piece.data))
+
+    def outcome(self, run: Run, outcome: Outcome) -> None:
+        """End the wait."""
+        if not self.ended.done():
+            self.ended.set_result(outcome)
+
+    def response(self, run: Run, outcome: Outcome) -> run_service_pb2.ProcessInlineResponse:
+        """Make the answer; pages are told as pages, in order."""
+        answer = run_service_pb2.ProcessInlineResponse(name=name_of(run.id), outcome=outcome_message(run, outcome))
+        pages: list[tuple[int, int, bytes]] = []
+        for pieces in self._parts.values():
+            data = b"".join(piece.data for piece in pieces)
+            first = pieces[0]
+            if first.media_type == media.PAGE:
+                pages.append((first.document, first.page, data))
+            else:
+                answer.parts.add(document=first.document, media_type=first.media_type, data=data)
+        for document, _, data in sorted(pages):
+            answer.pages.add(document=document, page=document_pb2.Page.FromString(data))
+        return answer

@@ -1,0 +1,56 @@
+"""Bound the bytes in memory: every buffer reserves from one declared budget before it fills."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+
+class Budget:
+    """A number of bytes that runs share, first come, first served."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self.total_bytes = total_bytes
+        self.used_bytes = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    def try_reserve(self, size_bytes: int) -> bool:
+        """Take bytes at once, unless they are not free or others wait already."""
+        if self._waiting or self.used_bytes + size_bytes > self.total_bytes:
+            return False
+        self.used_bytes += size_bytes
+        return True
+
+    async def reserve(self, size_bytes: int) -> None:
+        """Wait for bytes; the caller bounds the wait. They are the caller's once this returns."""
+        if self.try_reserve(size_bytes):
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (size_bytes, waiter)
+        self._waiting.append(entry)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self.release(size_bytes)
+            else:
+                self._waiting.remove(entry)
+                self._grant()
+            raise
+
+    def release(self, size_bytes: int) -> None:
+        """Give bytes back."""
+        self.used_bytes -= size_bytes
+        self._grant()
+
+    def _grant(self) -> None:
+        while self._waiting:
+            size, waiter = self._waiting[0]
+            if waiter.cancelled():
+                # Its owner takes itself off the queue when it runs.
+                return
+            if self.used_bytes + size > self.total_bytes:
+                return
+            self._waiting.popleft()
+            self.used_bytes += size
+            waiter.set_result(None)

@@ -1,0 +1,275 @@
+"""Carry runs through their life: queue, assign, accept, lose, try again, end.
+
+The scheduler decides, the sessions speak, the outcomes end; this module joins them, and owns every live run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Iterable
+from typing import Protocol
+
+from transom_wire.errors import Cancelled, DeadlineExceeded, NoRunner, RunLost, RunnerLost, RunUnknown, ServerDraining, TransomError
+
+from transom_server.outcomes import Outcomes
+from transom_server.run import Attempt, Done, Evidence, Piece, Replay, Request, Run, SideEffects, State, Waiting
+from transom_server.scheduler import Job, Need, Offer, Placement, Scheduler
+
+log = logging.getLogger(__name__)
+
+UNACCEPTED_AT_MOST = 5
+"""Attempts that were never accepted do not count towards `max_attempts`; this bounds them."""
+
+
+class Assignee(Protocol):
+    """One runner's session, as far as dispatch needs it."""
+
+    id: str
+    runner: str
+
+    def assign(self, run: Run, attempt: Attempt) -> None:
+        """Give the runner an attempt."""
+
+    def cancel(self, run: Run, attempt: Attempt) -> None:
+        """Ask the runner to end an attempt."""
+
+    def revoke(self, run: Run, attempt: Attempt) -> None:
+        """Take back an attempt that was not answered."""
+
+    def release(self, run: Run, attempt: Attempt) -> None:
+        """Let the runner forget an attempt."""
+
+
+class Dispatch:
+    """Every live run, and what happens to it."""
+
+    def __init__(self, scheduler: Scheduler, outcomes: Outcomes, *, accept_within_s: float) -> None:
+        self._scheduler = scheduler
+        self._outcomes = outcomes
+        self._accept_within_s = accept_within_s
+        self._sessions: dict[str, Assignee] = {}
+        self.runs: dict[str, Run] = {}
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    # A run's beginning and end.
+
+    def submit(self, run: Run) -> None:
+        """Take a run: it will have exactly one outcome."""
+        self.runs[run.id] = run
+        self.idle.clear()
+        run.deadline = asyncio.get_running_loop().call_later(max(0.0, run.time_left_s()), self._deadline, run)
+        self._outcomes.begin(run)
+
+    def enqueue(self, run: Run) -> None:
+        """Let a run whose bytes can be read wait for a runner."""
+        if run.ended:
+            return
+        run.state = State.QUEUED
+        need = _need(run.request)
+        placement = self._scheduler.submit(Job(run=run.id, need=need, size_bytes=run.request.size_bytes))
+        if placement is not None:
+            self._place((placement,))
+        else:
+            run.sink.waiting(run, self._scheduler.waiting(need))
+
+    def cancel(self, run: Run) -> None:
+        """End a run because somebody wants it to end; its runner is told at once."""
+        self.fail(run, State.CANCELLED, Cancelled())
+
+    def fail(self, run: Run, state: State, error: TransomError) -> None:
+        """End a run with an error, wherever it stands."""
+        if run.ended:
+            return
+        attempt = run.attempt
+        if attempt is not None:
+            attempt.state, attempt.reason = state, error.reason
+            self._tell_cancel(run, attempt)
+        effects = attempt.side_effects if attempt is not None else SideEffects.NONE
+        self._end(run, _unfinished(state, error, effects))
+
+    def find(self, run_id: str, tenant: str) -> Run:
+        """Return a live run of this tenant.
+
+        Raises:
+            RunUnknown: There is none; other tenants' runs are not confirmed either.
+        """
+        run = self.runs.get(run_id)
+        if run is None or run.tenant != tenant:
+            raise RunUnknown
+        return run
+
+    def drain(self) -> None:
+        """End every run that still waits; running ones may finish."""
+        for run in [run for run in self.runs.values() if run.state is State.QUEUED]:
+            self.fail(run, State.REJECTED, ServerDraining())
+
+    def _deadline(self, run: Run) -> None:
+        if run.ended:
+            return
+        error = DeadlineExceeded()
+        if run.state is State.QUEUED and not run.attempts and self._scheduler.waiting(_need(run.request)) is Waiting.NO_RUNNER:
+            error = NoRunner()
+        self.fail(run, State.DEADLINE_EXCEEDED, error)
+
+    def _end(self, run: Run, done: Done) -> None:
+        self._scheduler.withdraw(run.id)
+        if run.deadline is not None:
+            run.deadline.cancel()
+        if run.attempts and (timer := run.attempts[-1].revoke) is not None:
+            timer.cancel()
+        self.runs.pop(run.id, None)
+        self._outcomes.finish(run, done)
+        if not self.runs:
+            self.idle.set()
+
+    # What sessions report.
+
+    def connect(self, session: Assignee, offer: Offer) -> None:
+        """Add a runner's session."""
+        self._sessions[session.id] = session
+        self._scheduler.connect(session.id, offer)
+
+    def credit(self, session: Assignee, total_attempts: int, total_bytes: int) -> None:
+        """Raise a session's credit."""
+        self._place(self._scheduler.credit(session.id, total_attempts, total_bytes))
+
+    def drain_session(self, session: Assignee) -> None:
+        """Give a session nothing more."""
+        self._scheduler.drain(session.id)
+
+    def disconnect(self, session: Assignee) -> None:
+        """Forget a session: its attempts are lost, and tried again where that is safe."""
+        self._sessions.pop(session.id, None)
+        self._scheduler.disconnect(session.id)
+        lost = [run for run in self.runs.values() if run.attempt is not None and run.attempt.session == session.id]
+        for run in lost:
+            self._lost(run)
+
+    def replied(self, run_id: str, number: int, token: int, accepted: bool) -> None:
+        """Note that a runner took or refused an attempt."""
+        found = self._current(run_id, number, token)
+        if found is None:
+            return
+        run, attempt = found
+        if attempt.revoke is not None:
+            attempt.revoke.cancel()
+            attempt.revoke = None
+        if accepted:
+            attempt.accepted = True
+            run.sink.started(run, attempt)
+        else:
+            attempt.state, attempt.reason = State.REJECTED, "RUNNER_REFUSED"
+            self._again(run, attempt)
+
+    def progressed(self, run_id: str, number: int, token: int, *, side_effects: SideEffects, done: int, total: int) -> None:
+        """Note how far an attempt is."""
+        found = self._current(run_id, number, token)
+        if found is not None:
+            run, attempt = found
+            attempt.side_effects = max(attempt.side_effects, side_effects)
+            if total or done:
+                run.sink.progress(run, done, total)
+
+    def result(self, run_id: str, number: int, token: int, piece: Piece) -> None:
+        """Pass a piece of an attempt's result on to whoever waits."""
+        found = self._current(run_id, number, token)
+        if found is not None:
+            found[0].sink.result(found[0], piece)
+
+    def done(self, session: Assignee, run_id: str, number: int, token: int, done: Done) -> None:
+        """End a run as its attempt ended."""
+        found = self._current(run_id, number, token)
+        if found is None:
+            return
+        run, attempt = found
+        attempt.state = done.state
+        attempt.side_effects = done.side_effects
+        attempt.reason = done.error.reason if done.error is not None else ""
+        session.release(run, attempt)
+        self._end(run, done)
+
+    def current(self, run_id: str, number: int, token: int) -> Run | None:
+        """Return the run whose newest attempt has this fence."""
+        found = self._current(run_id, number, token)
+        return found[0] if found else None
+
+    def _current(self, run_id: str, number: int, token: int) -> tuple[Run, Attempt] | None:
+        run = self.runs.get(run_id)
+        attempt = run.attempt if run is not None else None
+        if run is None or attempt is None or attempt.number != number or attempt.token != token:
+            return None
+        return run, attempt
+
+    # Attempts.
+
+    def _place(self, placements: Iterable[Placement]) -> None:
+        for placement in placements:
+            run = self.runs.get(placement.run)
+            session = self._sessions[placement.session]
+            if run is not None:
+                self._assign(run, session)
+
+    def _assign(self, run: Run, session: Assignee) -> None:
+        clock = time.monotonic()
+        attempt = Attempt(
+            number=len(run.attempts) + 1, token=secrets.randbits(64), session=session.id, runner=session.runner, started_at=clock
+        )
+        run.attempts.append(attempt)
+        run.state = State.RUNNING
+        run.result_taken = 0
+        if not run.started_at:
+            run.started_at, run.started_clock = time.time(), clock
+        attempt.revoke = asyncio.get_running_loop().call_later(self._accept_within_s, self._unanswered, run, attempt)
+        session.assign(run, attempt)
+        run.changed()
+
+    def _unanswered(self, run: Run, attempt: Attempt) -> None:
+        if run.ended or run.attempt is not attempt or attempt.accepted:
+            return
+        session = self._sessions.get(attempt.session)
+        if session is not None:
+            session.revoke(run, attempt)
+        attempt.state, attempt.reason = State.REJECTED, "RUNNER_REFUSED"
+        self._again(run, attempt)
+
+    def _tell_cancel(self, run: Run, attempt: Attempt) -> None:
+        session = self._sessions.get(attempt.session)
+        if session is not None:
+            session.cancel(run, attempt)
+
+    def _lost(self, run: Run) -> None:
+        attempt = run.attempts[-1]
+        attempt.state, attempt.reason = State.LOST, "RUNNER_LOST"
+        if attempt.side_effects is SideEffects.NONE:
+            self._again(run, attempt)
+        else:
+            self._end(run, _unfinished(State.LOST, RunLost(), attempt.side_effects))
+
+    def _again(self, run: Run, attempt: Attempt) -> None:
+        """Queue a run anew after an attempt that had no effect, if its bytes can be had again."""
+        counted = sum(1 for one in run.attempts if one.accepted)
+        exhausted = counted >= run.request.max_attempts or len(run.attempts) >= run.request.max_attempts + UNACCEPTED_AT_MOST
+        replayable = run.payload.untouched or run.request.replay is Replay.CALLER
+        if exhausted or not replayable:
+            self._end(run, _unfinished(State.LOST, RunnerLost(), attempt.side_effects))
+            return
+        if not run.payload.untouched:
+            run.sink.replay(run, run.payload.rewind())
+            run.payload.open()
+        log.info("run.retried", extra={"run": run.id, "attempt": attempt.number, "reason": attempt.reason})
+        self.enqueue(run)
+        run.changed()
+
+
+def _need(request: Request) -> Need:
+    return Need(request.action, request.min_containment, request.zone)
+
+
+def _unfinished(state: State, error: TransomError, side_effects: SideEffects) -> Done:
+    return Done(
+        state=state, error=error, side_effects=side_effects, evidence=Evidence(), parts=0, pages=0, pages_failed=0, running_s=0.0
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Remember metadata, and be unable to remember anything else."""

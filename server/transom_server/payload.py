@@ -1,0 +1,155 @@
+"""Hold a run's document bytes in memory, from the caller's chunks to the runner's fetch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+from transom_wire.errors import ChunkOutOfOrder, CreditExceeded, InvalidRequest, RunUnknown, SizeMismatch
+from transom_wire.limits import MAX_CHUNK_BYTES
+
+
+@dataclass(slots=True)
+class _Held:
+    """One document: its chunks, and how many of its bytes have come and gone."""
+
+    size_bytes: int
+    chunks: deque[bytes] = field(default_factory=deque)
+    received: int = 0
+
+    @property
+    def complete(self) -> bool:
+        return self.received == self.size_bytes
+
+
+class Payload:
+    """The documents of one run. With `keep` the bytes stay until `drop`; otherwise each goes once it was read.
+
+    `granted` is told the total number of bytes that may have been sent, whenever it grows.
+    """
+
+    def __init__(self, sizes: Sequence[int], *, keep: bool, window_bytes: int, granted: Callable[[int, int], None]) -> None:
+        self._held = [_Held(size) for size in sizes]
+        self._keep = keep
+        self._granted = granted
+        self._window = window_bytes
+        self._credit = 0
+        self._consumed = 0
+        self._changed = asyncio.Event()
+        self._dropped = False
+        self.total_bytes = sum(sizes)
+        self.pass_number = 0
+
+    def __repr__(self) -> str:
+        return f"Payload({len(self._held)} documents, {self.total_bytes} bytes)"
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte has come."""
+        return all(held.complete for held in self._held)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether every byte that came is still here, so that another attempt can have them."""
+        return self._keep or self._consumed == 0
+
+    def fill(self, documents: Sequence[bytes]) -> None:
+        """Take whole documents at once.
+
+        Raises:
+            SizeMismatch: Their number or a size is not as declared.
+        """
+        if [len(document) for document in documents] != [held.size_bytes for held in self._held]:
+            raise SizeMismatch
+        for held, document in zip(self._held, documents, strict=True):
+            held.chunks.append(document)
+            held.received = len(document)
+
+    def open(self) -> None:
+        """Grant the first credit: everything where bytes are kept, a window where they are relayed."""
+        self._grant(self.total_bytes if self._keep else min(self.total_bytes, self._window))
+
+    def append(self, document: int, offset: int, data: bytes, pass_number: int) -> None:
+        """Take the next chunk of a document; chunks of an earlier pass are dropped.
+
+        Raises:
+            InvalidRequest: There is no such document, or the chunk is empty or larger than 1 MiB.
+            ChunkOutOfOrder: It does not begin where the one before ended.
+            SizeMismatch: It ends after the declared end.
+            CreditExceeded: It was not granted.
+        """
+        if pass_number != self.pass_number:
+            return
+        if document >= len(self._held) or not 0 < len(data) <= MAX_CHUNK_BYTES:
+            raise InvalidRequest("a chunk names no declared document, is empty, or is larger than 1 MiB")
+        held = self._held[document]
+        if offset != held.received:
+            raise ChunkOutOfOrder
+        if offset + len(data) > held.size_bytes:
+            raise SizeMismatch
+        if sum(one.received for one in self._held) + len(data) > self._credit:
+            raise CreditExceeded
+        held.chunks.append(data)
+        held.received += len(data)
+        self._changed.set()
+
+    def whole(self) -> list[bytes]:
+        """Return every document whole, for an assignment that carries them inline."""
+        return [b"".join(held.chunks) for held in self._held]
+
+    async def read(self, document: int) -> AsyncIterator[tuple[int, bytes]]:
+        """Yield a document's chunks with their offsets, as they come. The reader bounds the wait.
+
+        Raises:
+            RunUnknown: The bytes were let go, or belong to a later pass by now.
+        """
+        held = self._held[document]
+        started = self.pass_number
+        offset, position = 0, 0
+        while offset < held.size_bytes:
+            while (position if self._keep else 0) >= len(held.chunks):
+                self._check_readable(started)
+                self._changed.clear()
+                await self._changed.wait()
+            self._check_readable(started)
+            if self._keep:
+                chunk = held.chunks[position]
+                position += 1
+            else:
+                chunk = held.chunks.popleft()
+            yield offset, chunk
+            offset += len(chunk)
+            if not self._keep:
+                self._consume(len(chunk))
+
+    def _check_readable(self, pass_number: int) -> None:
+        if self._dropped or pass_number != self.pass_number:
+            raise RunUnknown
+
+    def _consume(self, size: int) -> None:
+        self._consumed += size
+        self._grant(min(self.total_bytes, self._consumed + self._window))
+
+    def _grant(self, total: int) -> None:
+        if total > self._credit:
+            self._credit = total
+            self._granted(total, self.pass_number)
+
+    def rewind(self) -> int:
+        """Ask for everything again: returns the number of the new pass."""
+        self.pass_number += 1
+        self._credit = self._consumed = 0
+        for held in self._held:
+            held.chunks.clear()
+            held.received = 0
+        self._changed.set()
+        return self.pass_number
+
+    def drop(self) -> None:
+        """Let all bytes go, and end whoever still reads."""
+        self._dropped = True
+        for held in self._held:
+            held.chunks.clear()
+        self._changed.set()

@@ -1,0 +1,243 @@
+"""One live run: what was asked, where it stands, and who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Protocol
+
+from transom_wire.errors import TransomError
+
+from transom_server.payload import Payload
+
+
+class State(IntEnum):
+    """Where a run stands; numbers as in transom.runs.v1.RunState."""
+
+    QUEUED = 1
+    RUNNING = 2
+    SUCCEEDED = 3
+    FAILED = 4
+    CANCELLED = 5
+    DEADLINE_EXCEEDED = 6
+    LOST = 7
+    REJECTED = 8
+
+
+class SideEffects(IntEnum):
+    """Whether an effect outside may have happened; numbers as in transom.runs.v1.SideEffects."""
+
+    UNSPECIFIED = 0
+    NONE = 1
+    POSSIBLE = 2
+
+
+class Replay(IntEnum):
+    """How documents can be sent again; numbers as in transom.runs.v1.ReplayMode."""
+
+    SERVER_MEMORY = 1
+    CALLER = 2
+    NONE = 3
+
+
+class Waiting(IntEnum):
+    """Why a run waits; numbers as in transom.runs.v1.Queued.Reason."""
+
+    NO_RUNNER = 1
+    BUSY = 2
+    MEMORY = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentSpec:
+    """What the caller promises about one document."""
+
+    media_type: str
+    size_bytes: int
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the caller asks for: everything but the bytes."""
+
+    action: str
+    parameters: Mapping[str, Any]
+    documents: tuple[DocumentSpec, ...]
+    timeout_s: float
+    min_containment: int
+    max_persistence: int
+    zone: str
+    replay: Replay
+    max_attempts: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all documents."""
+        return sum(document.size_bytes for document in self.documents)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the runner measured about the processes that held content."""
+
+    containment: int = 0
+    processes: int = 0
+    disk_write_blocks: int = 0
+    discarded_output_bytes: int = 0
+    peak_rss_bytes: int = 0
+    cpu_time_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A piece of a result on its way to the caller."""
+
+    part: int
+    offset: int
+    data: bytes
+    last: bool
+    document: int
+    page: int
+    media_type: str
+    attempt: int
+
+    def __repr__(self) -> str:
+        return f"Piece(part={self.part}, {len(self.data)} bytes)"
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """One attempt at a run."""
+
+    number: int
+    token: int
+    session: str
+    runner: str
+    started_at: float
+    accepted: bool = False
+    side_effects: SideEffects = SideEffects.NONE
+    state: State = State.RUNNING
+    reason: str = ""
+    revoke: asyncio.TimerHandle | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """How an attempt ended, as its runner reports it."""
+
+    state: State
+    error: TransomError | None
+    side_effects: SideEffects
+    evidence: Evidence
+    parts: int
+    pages: int
+    pages_failed: int
+    running_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended."""
+
+    state: State
+    error: TransomError | None
+    side_effects: SideEffects
+    evidence: Evidence
+    parts: int
+    pages: int
+    pages_failed: int
+    queued_s: float
+    running_s: float
+    total_s: float
+
+
+class Sink(Protocol):
+    """Whoever waits for a run. Nothing here ever waits."""
+
+    def accepted(self, run: Run) -> None:
+        """The run exists."""
+
+    def upload_credit(self, run: Run, total_bytes: int, pass_number: int) -> None:
+        """So many document bytes may have been sent in this pass."""
+
+    def waiting(self, run: Run, why: Waiting) -> None:
+        """The run waits."""
+
+    def started(self, run: Run, attempt: Attempt) -> None:
+        """A runner took it."""
+
+    def progress(self, run: Run, done: int, total: int) -> None:
+        """The attempt got further."""
+
+    def replay(self, run: Run, pass_number: int) -> None:
+        """All documents must be sent again."""
+
+    def result(self, run: Run, piece: Piece) -> None:
+        """A piece of the result; `run.taken` is to be called once it has left."""
+
+    def outcome(self, run: Run, outcome: Outcome) -> None:
+        """The run ended."""
+
+
+def new_id() -> str:
+    """Make a run's id: 48 bits of time, so that ids sort by age, and 80 random bits, so that none can be guessed."""
+    return f"{int(time.time() * 1000):012x}{secrets.token_hex(10)}"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Run:
+    """A live run. Its bytes are in `payload`, which nothing but intake, transfer and outcome touches."""
+
+    id: str
+    tenant: str
+    principal: str
+    request: Request
+    sink: Sink
+    payload: Payload
+    reserved_bytes: int = 0
+    state: State = State.QUEUED
+    attempts: list[Attempt] = field(default_factory=list)
+    outcome: Outcome | None = None
+    deadline: asyncio.TimerHandle | None = None
+    created_at: float = field(default_factory=time.time)
+    """Seconds since 1970, for people; waits use `clock`."""
+    clock: float = field(default_factory=time.monotonic)
+    started_at: float = 0.0
+    started_clock: float = 0.0
+    cancel_requested: bool = False
+    result_taken: int = 0
+    """Result bytes of the current attempt that have left for the caller."""
+    on_taken: asyncio.Event = field(default_factory=asyncio.Event)
+    watchers: set[asyncio.Event] = field(default_factory=set)
+
+    def __repr__(self) -> str:
+        return f"Run({self.id}, {self.state.name})"
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The attempt in progress: the last one, while the run is running."""
+        return self.attempts[-1] if self.attempts and self.state is State.RUNNING else None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has its outcome."""
+        return self.outcome is not None
+
+    def time_left_s(self) -> float:
+        """Seconds until the deadline; may be negative."""
+        return self.clock + self.request.timeout_s - time.monotonic()
+
+    def taken(self, size_bytes: int) -> None:
+        """Note that result bytes have left for the caller, so that the runner may send more."""
+        self.result_taken += size_bytes
+        self.on_taken.set()
+
+    def changed(self) -> None:
+        """Wake whoever watches the run."""
+        for watcher in self.watchers:
+            watcher.set()
