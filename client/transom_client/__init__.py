@@ -1,0 +1,1 @@
+"""Transom's Python SDK and command line."""

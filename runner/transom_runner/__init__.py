@@ -1,0 +1,1 @@
+"""The runner daemon: documents in, sandboxed plugins, results out."""

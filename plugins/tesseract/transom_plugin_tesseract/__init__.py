@@ -1,0 +1,1 @@
+"""Read text from images with Tesseract."""
