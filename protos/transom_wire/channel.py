@@ -6,7 +6,7 @@ from typing import Final
 
 from transom_wire.limits import MAX_MESSAGE_BYTES
 
-Options = list[tuple[str, int]]
+Options = list[tuple[str, int | str]]
 
 KEEPALIVE_MS: Final = 20_000
 PING_TIMEOUT_MS: Final = 10_000

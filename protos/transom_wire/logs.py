@@ -6,6 +6,8 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 ALLOWED: Final = frozenset(
@@ -16,7 +18,7 @@ ALLOWED: Final = frozenset(
 )  # fmt: skip
 
 
-OURS: Final = ("transom_client", "transom_server", "transom_runner")
+OURS: Final = ("transom_wire", "transom_client", "transom_server", "transom_runner")
 
 
 class AllowListFormatter(logging.Formatter):
@@ -39,7 +41,19 @@ class AllowListFormatter(logging.Formatter):
                 line[name] = value
         if record.exc_info and record.exc_info[0]:
             line["error"] = record.exc_info[0].__name__
+            line["at"] = _place(record.exc_info[2])
         return json.dumps(line)
+
+
+def _place(trace: TracebackType | None) -> str:
+    """Name the file and line that an error came from: code, never values."""
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
+
+
+def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    logging.getLogger("transom_wire").critical("process.crashed", exc_info=(kind, error, trace))
 
 
 def configure(level: str = "INFO") -> None:
@@ -51,5 +65,7 @@ def configure(level: str = "INFO") -> None:
     root.setLevel(logging.WARNING)
     for name in OURS:
         logging.getLogger(name).setLevel(level.upper())
+    # Python would print the error's text, and with it whatever it quotes.
+    sys.excepthook = _crashed
     # gRPC logs the text of a servicer's exception here.
     logging.getLogger("grpc._cython.cygrpc").addFilter(lambda _: False)

@@ -1,0 +1,159 @@
+"""Move bytes: documents from the server to a process, results back, on a connection of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+from transom.runners.v1 import runner_service_pb2 as wire
+from transom.runners.v1 import runner_service_pb2_grpc, session_pb2
+from transom.runs.v1 import transfer_pb2
+from transom_wire.limits import CHUNK_BYTES, INLINE_BYTES
+
+Stub = runner_service_pb2_grpc.RunnerServiceStub
+
+
+class OutputTooLarge(Exception):
+    """The result is larger than allowed."""
+
+
+class TransferBroken(Exception):
+    """The server no longer takes or gives this attempt's bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of a result."""
+
+    document: int
+    page: int
+    media_type: str
+    data: bytes
+
+    def __repr__(self) -> str:
+        return f"Part({self.media_type}, {len(self.data)} bytes)"
+
+
+async def fetched(stub: Stub, fence: session_pb2.Fence, document: int, timeout_s: float) -> AsyncIterator[bytes]:
+    """Yield a document's bytes in order, as the server sends them.
+
+    Raises:
+        TransferBroken: The server ended the stream with an error.
+    """
+    call = stub.FetchDocument(wire.FetchDocumentRequest(fence=fence, document=document), timeout=timeout_s)
+    try:
+        async for response in call:
+            for chunk in response.chunks:
+                yield chunk.data
+    except grpc.aio.AioRpcError:
+        raise TransferBroken from None
+    finally:
+        call.cancel()
+
+
+class ResultSender:
+    """Send one attempt's result: its first 64 KiB on the session, the rest against credit on a stream of their own."""
+
+    def __init__(
+        self, *, stub: Callable[[], Stub], fence: session_pb2.Fence, inline: Callable[[list[transfer_pb2.ResultChunk], int], None],
+        max_bytes: int, timeout_s: float,
+    ) -> None:  # fmt: skip
+        self._stub = stub
+        self._fence = fence
+        self._inline = inline
+        self._max_bytes = max_bytes
+        self._timeout_s = timeout_s
+        self._push: _Push | None = None
+        self._room = INLINE_BYTES
+        self._total = 0
+        self.parts = 0
+
+    async def send(self, part: Part) -> None:
+        """Send a part, as fast as the caller takes it.
+
+        Raises:
+            OutputTooLarge: The attempt's result is larger than allowed.
+            TransferBroken: The server does not take it.
+        """
+        number, self.parts = self.parts, self.parts + 1
+        self._total += len(part.data)
+        if self._total > self._max_bytes:
+            raise OutputTooLarge
+        if self._push is None and len(part.data) <= self._room:
+            self._room -= len(part.data)
+            self._inline([_chunk(part, number, 0, part.data)], len(part.data))
+            return
+        if self._push is None:
+            self._push = _Push(self._stub(), self._fence, self._timeout_s)
+        # An empty part is one empty chunk.
+        for offset in range(0, max(1, len(part.data)), CHUNK_BYTES):
+            await self._push.send(_chunk(part, number, offset, part.data[offset : offset + CHUNK_BYTES]))
+
+    async def close(self) -> None:
+        """Wait until the server has everything.
+
+        Raises:
+            TransferBroken: It has not.
+        """
+        if self._push is not None:
+            await self._push.close()
+
+    def abandon(self) -> None:
+        """Send nothing more."""
+        if self._push is not None:
+            self._push.cancel()
+
+
+class _Push:
+    """One `PushResult` stream."""
+
+    def __init__(self, stub: Stub, fence: session_pb2.Fence, timeout_s: float) -> None:
+        self._call: Any = stub.PushResult(timeout=timeout_s)
+        self._fence: session_pb2.Fence | None = fence
+        self._sent = 0
+        self._granted = 0
+
+    async def send(self, chunk: transfer_pb2.ResultChunk) -> None:
+        """Send a chunk once there is credit for it."""
+        try:
+            if self._fence is not None:
+                await self._call.write(wire.PushResultRequest(fence=self._fence))
+                self._fence = None
+            self._sent += len(chunk.data)
+            while self._sent > self._granted:
+                response = await self._call.read()
+                if response is grpc.aio.EOF:
+                    raise TransferBroken
+                self._granted = max(self._granted, response.credits[-1].total_bytes)
+            await self._call.write(wire.PushResultRequest(chunks=[chunk]))
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.UsageError):
+            raise TransferBroken from None
+
+    async def close(self) -> None:
+        """Half-close, and wait for the server's OK."""
+        try:
+            await self._call.done_writing()
+            while await self._call.read() is not grpc.aio.EOF:
+                pass
+            code = await self._call.code()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.UsageError):
+            raise TransferBroken from None
+        if code is not grpc.StatusCode.OK:
+            raise TransferBroken
+
+    def cancel(self) -> None:
+        """End the stream."""
+        self._call.cancel()
+
+
+def _chunk(part: Part, number: int, offset: int, data: bytes) -> transfer_pb2.ResultChunk:
+    return transfer_pb2.ResultChunk(
+        part=number, offset=offset, data=data, last=offset + len(data) == len(part.data), document=part.document, page=part.page,
+        media_type=part.media_type,
+    )  # fmt: skip
+
+
+BULK_IDLE_MS: Final = 30_000
