@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -15,7 +16,7 @@ from transom.runners.v1.runner_service_pb2 import RunnerItem, ServerItem, Sessio
 from transom.runs.v1 import run_pb2, transfer_pb2
 from transom_wire.errors import InvalidRequest
 from transom_wire.limits import INLINE_BYTES, MIB
-from transom_wire.outbox import Outbox
+from transom_wire.outbox import Outbox, OutboxFull
 from transom_wire.status import from_status
 
 from transom_server.dispatch import Dispatch
@@ -50,6 +51,7 @@ class RunnerSession:
         self.running = 0
         self.heard_at = time.time()
         self.outbox: Outbox[ServerItem] = Outbox(max_items=65_536, max_bytes=64 * MIB)
+        self._unread = asyncio.Event()
         self._dispatch = dispatch
         self._heard = self._spoke = time.monotonic()
         self._beat_s, self._dead_s = beat_s, dead_s
@@ -95,6 +97,7 @@ class RunnerSession:
 
     def cancel(self, run: Run, attempt: Attempt) -> None:
         """Ask the runner to end an attempt, ahead of everything that is queued but its own assignment."""
+        self.inline_results.pop((run.id, attempt.number), None)
         item = ServerItem(cancel=session_pb2.CancelAttempt(fence=_fence(run, attempt), kill_after=self._kill_after))
         self._put(item, urgent=attempt.accepted)
 
@@ -114,7 +117,11 @@ class RunnerSession:
         self._put(ServerItem(goodbye=session_pb2.Goodbye(spread=spread)))
 
     def _put(self, item: ServerItem, size_bytes: int = 0, *, urgent: bool = False) -> None:
-        self.outbox.put(item, size_bytes, urgent=urgent)
+        # Never fails, since callers and other runners lead here: a runner that reads nothing harms only itself.
+        try:
+            self.outbox.put(item, size_bytes, urgent=urgent)
+        except OutboxFull:
+            self._unread.set()
 
     def envelope(self, items: list[ServerItem]) -> SessionResponse:
         """Number items and acknowledge what was processed."""
@@ -163,14 +170,21 @@ class RunnerSession:
             self.inline_results[(run_id, number)] = seen
 
     async def watch(self) -> None:
-        """Say something when nothing else was said, and return once the runner has been silent for too long."""
+        """Say something when nothing else was said, and return once the runner has been silent for too long.
+
+        Raises:
+            InvalidRequest: The runner does not read what it is sent.
+        """
         while True:
             now = time.monotonic()
             if now - self._heard >= self._dead_s:
                 return
             if now - self._spoke >= self._beat_s * 0.9:
                 self._put(ServerItem(heartbeat=session_pb2.Heartbeat()), urgent=True)
-            await asyncio.sleep(min(self._beat_s, self._dead_s) / 5)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(self._beat_s, self._dead_s) / 5):
+                    await self._unread.wait()
+                raise InvalidRequest("items are not read; the session is dropped")
 
 
 class Sessions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from transom.runs.v1 import run_pb2, run_service_pb2, transfer_pb2
 from transom_wire.errors import InvalidRequest, TooManyRuns, TransomError
 from transom_wire.limits import INLINE_BYTES, MIB, RESULT_WINDOW_BYTES
-from transom_wire.outbox import Outbox
+from transom_wire.outbox import Outbox, OutboxFull
 from transom_wire.status import to_status
 
 from transom_server.api.convert import name_of, outcome_message, request_of, result_room
@@ -50,6 +51,8 @@ class CallerStream:
         self._last_tag = 0
         self._half_closed = False
         self.outbox: Outbox[Event] = Outbox(max_items=MAX_QUEUED_EVENTS, max_bytes=MAX_QUEUED_BYTES)
+        self.unread: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once the caller has left so many events unread that the stream is to be dropped."""
 
     # What the caller says.
 
@@ -68,7 +71,7 @@ class CallerStream:
                 chunk = item.chunk
                 self._intake.append(line.run, chunk.document, chunk.offset, chunk.data, getattr(chunk, "pass"))
             elif kind == "cancel":
-                self._dispatch.cancel(line.run)
+                self._cancel(line, line.run)
             elif kind == "result_credit":
                 line.room = max(line.room, result_room(item))
                 self._flush(line)
@@ -79,6 +82,7 @@ class CallerStream:
         for line in list(self._lines.values()):
             if line.run is not None:
                 self._intake.no_more(line.run)
+                self._flush(line)
         self._close_when_done()
 
     def abandon(self) -> None:
@@ -86,6 +90,12 @@ class CallerStream:
         for line in list(self._lines.values()):
             if line.run is not None:
                 self._dispatch.cancel(line.run)
+
+    def _cancel(self, line: _Line, run: Run) -> None:
+        # What the caller has no room for must not keep the outcome of a run that it gave up.
+        line.held.clear()
+        self._dispatch.cancel(run)
+        self._flush(line)
 
     def _start(self, tag: int, start: run_service_pb2.StartRun) -> None:
         if tag <= self._last_tag and tag in self._lines:
@@ -115,11 +125,16 @@ class CallerStream:
     # What goes back.
 
     def emit(self, line: _Line, event: Event, size_bytes: int = 0) -> None:
-        """Queue an event under the run's tag and its next number."""
+        """Queue an event under the run's tag and its next number; never fails, since others' calls lead here."""
         line.sequence += 1
         event.tag = line.tag
         event.sequence = line.sequence
-        self.outbox.put(event, size_bytes)
+        if self.unread.done():
+            return
+        try:
+            self.outbox.put(event, size_bytes)
+        except OutboxFull:
+            self.unread.set_result(None)
 
     def hold(self, line: _Line, piece: Piece) -> None:
         """Queue a piece of a result, as soon as the caller has room for it."""
@@ -127,7 +142,8 @@ class CallerStream:
         self._flush(line)
 
     def _flush(self, line: _Line) -> None:
-        while line.held and line.sent + len(line.held[0].data) <= line.room:
+        # After half-close no credit can come; the window of the runner's push still bounds what is queued.
+        while line.held and (self._half_closed or line.sent + len(line.held[0].data) <= line.room):
             piece = line.held.popleft()
             line.sent += len(piece.data)
             self.emit(line, Event(result=_chunk(piece)), len(piece.data))
@@ -135,7 +151,9 @@ class CallerStream:
             self._end(line, line.ending)
 
     def ended(self, line: _Line, event: Event) -> None:
-        """Queue the outcome, behind every piece of the result."""
+        """Queue the outcome: behind every piece of the result of a success, at once otherwise."""
+        if event.outcome.state != run_pb2.RUN_STATE_SUCCEEDED:
+            line.held.clear()
         if line.held:
             line.ending = event
         else:

@@ -13,7 +13,6 @@ from transom.runners.v1 import runner_service_pb2, runner_service_pb2_grpc, sess
 from transom.runs.v1 import transfer_pb2
 from transom_wire.errors import DeadlineExceeded, InvalidRequest, RunUnknown
 from transom_wire.limits import ENVELOPE_BYTES, RELAY_WINDOW_BYTES
-from transom_wire.outbox import OutboxFull
 
 from transom_server.dispatch import Dispatch
 from transom_server.identity.caller import PEER
@@ -170,8 +169,5 @@ async def _write(session: RunnerSession, context: Context) -> None:
 
 
 async def _read(session: RunnerSession, requests: AsyncIterator[runner_service_pb2.SessionRequest]) -> None:
-    try:
-        async for request in requests:
-            session.handle(request.items)
-    except OutboxFull:
-        raise InvalidRequest("items are not read; the session is dropped") from None
+    async for request in requests:
+        session.handle(request.items)

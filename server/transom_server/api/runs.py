@@ -12,7 +12,6 @@ from transom.runs.v1 import run_pb2, run_service_pb2, run_service_pb2_grpc
 from transom_wire import media
 from transom_wire.errors import DocumentEmpty, DocumentTooLarge, InvalidRequest, ResultTooLarge, RunUnknown
 from transom_wire.limits import UNARY_BYTES
-from transom_wire.outbox import OutboxFull
 
 from transom_server.api.caller_stream import CallerStream
 from transom_server.api.convert import id_of, name_of, outcome_message, request_of, run_message
@@ -41,11 +40,13 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         writer = asyncio.create_task(_write(stream, context), name="process writer")
         reader = asyncio.create_task(_read(stream, request_iterator), name="process reader")
         try:
-            await asyncio.wait((writer, reader), return_when=asyncio.FIRST_EXCEPTION)
-            for task in (reader, writer):
-                if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                    raise error
-            await writer
+            pending: set[asyncio.Future[None]] = {writer, reader, stream.unread}
+            while not writer.done():
+                finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in finished:
+                    task.result()
+                if stream.unread.done():
+                    raise InvalidRequest("events are not read; the stream is dropped")
         finally:
             stream.abandon()
             reader.cancel()
@@ -122,12 +123,9 @@ async def _write(stream: CallerStream, context: Context) -> None:
 
 
 async def _read(stream: CallerStream, requests: AsyncIterator[run_service_pb2.ProcessRequest]) -> None:
-    try:
-        async for request in requests:
-            stream.handle(request.items)
-        stream.no_more()
-    except OutboxFull:
-        raise InvalidRequest("events are not read; the stream is dropped") from None
+    async for request in requests:
+        stream.handle(request.items)
+    stream.no_more()
 
 
 def _inline_spec(request: run_service_pb2.ProcessInlineRequest) -> run_pb2.RunSpec:
