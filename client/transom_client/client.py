@@ -12,7 +12,7 @@ from transom.runners.v1 import fleet_service_pb2
 
 from transom_client import profile as profiles
 from transom_client.connection import Connection
-from transom_client.documents import Given, measure
+from transom_client.documents import Given, several
 from transom_client.events import Accepted, AttemptStarted, Ended, Event, Outcome, PageDone, PartDone
 from transom_client.profile import Profile
 from transom_client.records import Action, Runner, action_of, runner_of
@@ -124,9 +124,7 @@ class Client:
             action=action, parameters=parameters or {}, timeout_s=timeout_s, min_containment=min_containment,
             max_persistence=max_persistence, zone=zone, replay=replay, max_attempts=max_attempts, resend=resend,
         )  # fmt: skip
-        given: Sequence[Given] = documents if isinstance(documents, (list, tuple)) else [documents]  # type: ignore[list-item]
-        measured = [await measure(one) for one in given]
-        async with aclosing(Submission(self.connection, request, measured).events()) as events:
+        async with aclosing(Submission(self.connection, request, several(documents)).events()) as events:
             async for event in events:
                 yield event
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -65,6 +65,11 @@ class Measured:
                 yield chunk
         finally:
             file.close()
+
+
+def several(given: Given | Sequence[Given]) -> Sequence[Given]:
+    """Return documents as a sequence, also where one alone was given: bytes are a sequence too, but not of documents."""
+    return given if isinstance(given, (list, tuple)) else [given]  # type: ignore[list-item]
 
 
 async def measure(given: Given) -> Measured:

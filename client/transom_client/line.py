@@ -160,12 +160,13 @@ class Line:
     # The result.
 
     def _assemble(self, chunk: transfer_pb2.ResultChunk) -> None:
-        self._received += len(chunk.data)
         attempt = chunk.attempt + self._attempts_before
+        if attempt > self.attempt:
+            self._begin(attempt)
+        self._received += len(chunk.data)
         if attempt < self.attempt:
             self._grant()
             return
-        self._begin(attempt)
         part = self._parts.setdefault(chunk.part, _Part(chunk.document, chunk.page, chunk.media_type))
         if chunk.offset != len(part.data):
             self.fail(Internal("the server sent a result with a gap or an overlap"))

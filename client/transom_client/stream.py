@@ -32,7 +32,7 @@ class ProcessStream:
         self._lines: dict[int, Line] = {}
         self.last_tag = 0
         """The number of runs that were started on it."""
-        self._outbox: Outbox[Item] = Outbox(max_items=65_536, max_bytes=64 * MIB)
+        self._outbox: Outbox[Item] = Outbox(max_items=65_536, max_bytes=128 * MIB)
         self._slots = asyncio.Semaphore(CHUNKS_IN_HAND)
         self._tasks: set[asyncio.Task[None]] = set()
         self._uploads: dict[int, asyncio.Task[None]] = {}

@@ -11,7 +11,7 @@ from transom.runs.v1 import run_service_pb2
 from transom_wire.errors import ActionUnknown, DeadlineExceeded, TransomError, Unavailable
 
 from transom_client.connection import Connection
-from transom_client.documents import Measured
+from transom_client.documents import Given, Measured, measure
 from transom_client.events import Ended, Event, Outcome
 from transom_client.line import Broken, Line
 from transom_client.request import Request
@@ -32,10 +32,11 @@ MAX_RESENDS: Final = 2
 class Submission:
     """One run, as its caller follows it."""
 
-    def __init__(self, connection: Connection, request: Request, documents: Sequence[Measured]) -> None:
+    def __init__(self, connection: Connection, request: Request, documents: Sequence[Given]) -> None:
         self._connection = connection
         self._request = request
-        self._documents = documents
+        self._given = documents
+        self._documents: Sequence[Measured] = ()
         self._loop = asyncio.get_running_loop()
         self._deadline = self._loop.time() + request.timeout_s + GRACE_S
         self._reconnect_until = 0.0
@@ -46,8 +47,9 @@ class Submission:
         """Yield what happens to the run; leaving early cancels it.
 
         Raises:
-            TransomError: The server cannot be reached, or refused the stream.
+            TransomError: The server cannot be reached or refused the stream, or a document cannot be read.
         """
+        self._documents = [await measure(one) for one in self._given]
         start = await self._start()
         await self._within(self._connection.places.acquire())
         try:
