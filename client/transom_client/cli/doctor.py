@@ -11,7 +11,7 @@ import click
 from transom_wire.errors import TransomError
 
 from transom_client import profile as profiles
-from transom_client.cli.exits import FAILED, UNAVAILABLE, USAGE, code_of
+from transom_client.cli.exits import AUTH, FAILED, UNAVAILABLE, USAGE, code_of
 from transom_client.cli.opening import chosen_profile, profile_option
 from transom_client.client import DEFAULT_ACTION, Client
 from transom_client.profile import DEV, Profile, ProfileError
@@ -89,7 +89,7 @@ def _files(profile: Profile) -> str:
     try:
         token = Path(profile.token_file).read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
-        raise Unwell("the token file cannot be read", "start `transom dev`, or check the profile's `token_file`", 3) from None
+        raise Unwell("the token file cannot be read", "start `transom dev`, or check the profile's `token_file`", AUTH) from None
     at = expires_at(token)
     left = "" if at is None else f", which is good for {max(0.0, at - time.time()) / 60:.0f} min yet"
     return f"certificate and key can be read, and a token{left}"
