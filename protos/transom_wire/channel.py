@@ -10,6 +10,7 @@ Options = list[tuple[str, int | str]]
 
 KEEPALIVE_MS: Final = 20_000
 PING_TIMEOUT_MS: Final = 10_000
+LOOKAHEAD_BYTES: Final = 1024 * 1024
 
 
 def _both_ends() -> Options:
@@ -18,6 +19,8 @@ def _both_ends() -> Options:
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         # Without this a sender runs 18 MiB ahead of a slow reader.
         ("grpc.http2.bdp_probe", 0),
+        # The window of a stream: with the default of 64 KiB a larger message waits for a round trip per window.
+        ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
         # Keepalive alone leaves a stopped peer "connected" for a minute.

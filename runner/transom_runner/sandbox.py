@@ -27,14 +27,17 @@ LIMITS: Final = 2
 WORKER_FILES: Final = 256
 
 
+# Opened once, in the template: every child would pay for it otherwise.
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
 class NotContained(Exception):
     """A limit could not be set."""
 
 
 def _prctl(operation: int, argument: int | bytes = 0) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
     value = argument if isinstance(argument, bytes) else ctypes.c_ulong(argument)
-    result: int = libc.prctl(operation, value, 0, 0, 0)
+    result: int = _LIBC.prctl(operation, value, 0, 0, 0)
     if result < 0:
         raise NotContained(f"prctl({operation}) failed")
     return result
@@ -77,7 +80,12 @@ def tighten(memory_bytes: int, cpu_seconds: int) -> None:
 
 
 def _mapped_bytes() -> int:
-    return int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
+    # Plain calls: this is on the way of every single call of an action.
+    number = os.open("/proc/self/statm", os.O_RDONLY)
+    try:
+        return int(os.read(number, 128).split()[0]) * resource.getpagesize()
+    finally:
+        os.close(number)
 
 
 def measure() -> int:

@@ -24,6 +24,7 @@ from transom_server.offers import Offers
 from transom_server.outcomes import Outcomes
 from transom_server.scheduler import Scheduler
 from transom_server.sessions import Sessions
+from transom_server.trimming import trim_when_idle
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class App:
         self.listener = Listener(verifier=verifier, trust_domain=config.trust_domain, metrics=self.metrics)
         self.http = HttpPort(config.http_host, config.http_port, self.metrics)
         self.port = 0
+        self._trimming: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Serve; the port is known afterwards."""
@@ -72,6 +74,7 @@ class App:
         self.ledger.start()
         await self.listener.start()
         self.http.start()
+        self._trimming = asyncio.create_task(trim_when_idle(self.dispatch), name="trimming")
         log.info("server.ready", extra={"endpoint": f"{config.host}:{self.port}", "port": self.port})
         log.info("http.ready", extra={"port": self.http.port})
 
@@ -90,6 +93,8 @@ class App:
 
     async def close(self) -> None:
         """Close everything, in reverse."""
+        if self._trimming is not None:
+            self._trimming.cancel()
         for session in list(self.sessions.by_runner.values()):
             session.goodbye(spread_s=1.0)
             session.outbox.close()

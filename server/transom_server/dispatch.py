@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Iterable
 from typing import Protocol
 
-from transom_wire.errors import Cancelled, DeadlineExceeded, NoRunner, RunLost, RunnerLost, RunUnknown, ServerDraining, TransomError
+from transom_wire.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    NoRunner,
+    RunLost,
+    RunnerLost,
+    RunnerRefused,
+    RunUnknown,
+    ServerDraining,
+    TransomError,
+)  # fmt: skip
 
 from transom_server.outcomes import Outcomes
-from transom_server.run import Attempt, Done, Evidence, Piece, Replay, Request, Run, SideEffects, State, Waiting
+from transom_server.run import RANDOM, Attempt, Done, Evidence, Piece, Replay, Request, Run, SideEffects, State, Waiting
 from transom_server.scheduler import Job, Need, Offer, Placement, Scheduler
 
 log = logging.getLogger(__name__)
@@ -52,6 +61,8 @@ class Dispatch:
         self._accept_within_s = accept_within_s
         self._sessions: dict[str, Assignee] = {}
         self.runs: dict[str, Run] = {}
+        self.ended = 0
+        """How many runs have ended so far."""
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -70,7 +81,8 @@ class Dispatch:
             return
         run.state = State.QUEUED
         need = _need(run.request)
-        placement = self._scheduler.submit(Job(run=run.id, need=need, size_bytes=run.request.size_bytes))
+        unwilling = frozenset(attempt.session for attempt in run.attempts if not attempt.accepted)
+        placement = self._scheduler.submit(Job(run=run.id, need=need, size_bytes=run.request.size_bytes, avoid=unwilling))
         if placement is not None:
             self._place((placement,))
         else:
@@ -122,6 +134,7 @@ class Dispatch:
         if run.attempts and (timer := run.attempts[-1].revoke) is not None:
             timer.cancel()
         self.runs.pop(run.id, None)
+        self.ended += 1
         self._outcomes.finish(run, done)
         if not self.runs:
             self.idle.set()
@@ -216,7 +229,7 @@ class Dispatch:
     def _assign(self, run: Run, session: Assignee) -> None:
         clock = time.monotonic()
         attempt = Attempt(
-            number=len(run.attempts) + 1, token=secrets.randbits(64), session=session.id, runner=session.runner, started_at=clock
+            number=len(run.attempts) + 1, token=int.from_bytes(RANDOM.take(8)), session=session.id, runner=session.runner, started_at=clock
         )
         run.attempts.append(attempt)
         run.state = State.RUNNING
@@ -244,18 +257,22 @@ class Dispatch:
     def _lost(self, run: Run) -> None:
         attempt = run.attempts[-1]
         attempt.state, attempt.reason = State.LOST, "RUNNER_LOST"
-        if attempt.side_effects is SideEffects.NONE:
-            self._again(run, attempt)
-        else:
+        if attempt.side_effects is not SideEffects.NONE:
             self._end(run, _unfinished(State.LOST, RunLost(), attempt.side_effects))
+        elif attempt.accepted and run.request.replay is Replay.NONE:
+            self._end(run, _unfinished(State.LOST, RunnerLost(), attempt.side_effects))
+        else:
+            self._again(run, attempt)
 
     def _again(self, run: Run, attempt: Attempt) -> None:
         """Queue a run anew after an attempt that had no effect, if its bytes can be had again."""
         counted = sum(1 for one in run.attempts if one.accepted)
         exhausted = counted >= run.request.max_attempts or len(run.attempts) >= run.request.max_attempts + UNACCEPTED_AT_MOST
-        replayable = run.payload.untouched or run.request.replay is Replay.CALLER
+        replayable = run.payload.untouched or (run.request.replay is Replay.CALLER and not run.input_ended)
         if exhausted or not replayable:
-            self._end(run, _unfinished(State.LOST, RunnerLost(), attempt.side_effects))
+            refused = attempt.state is State.REJECTED
+            state, error = (State.FAILED, RunnerRefused()) if refused else (State.LOST, RunnerLost())
+            self._end(run, _unfinished(state, error, attempt.side_effects))
             return
         if not run.payload.untouched:
             run.sink.replay(run, run.payload.rewind())

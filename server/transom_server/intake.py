@@ -12,6 +12,7 @@ from transom_wire.errors import (
     DocumentTooLarge,
     InvalidRequest,
     PolicyRefused,
+    RunnerLost,
     ServerDraining,
     SizeMismatch,
     TooManyRuns,
@@ -91,8 +92,14 @@ class Intake:
             self._dispatch.enqueue(run)
 
     def no_more(self, run: Run) -> None:
-        """Note that the caller sends nothing more: a run without all its bytes fails."""
-        if not run.ended and not run.payload.complete and (run.request.replay is not Replay.CALLER or not run.attempts):
+        """Note that the caller sends nothing more: a run without all its bytes ends."""
+        run.input_ended = True
+        if run.ended or run.payload.complete:
+            return
+        if run.payload.pass_number:
+            # They came once; it is the replay that cannot be finished.
+            self._dispatch.fail(run, State.LOST, RunnerLost())
+        else:
             self._dispatch.fail(run, State.FAILED, SizeMismatch())
 
     def _waits_for_bytes(self, run: Run) -> bool:

@@ -36,7 +36,7 @@ def sanitise() -> Layer:
         try:
             return await call(context)
         except TransomError as error:
-            await context.abort_with_status(rpc_status.to_status(to_status(error)))
+            await _abort(context, error)
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except (asyncio.InvalidStateError, grpc.aio.BaseError):
@@ -44,9 +44,19 @@ def sanitise() -> Layer:
             raise asyncio.CancelledError from None
         except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
             log.error("rpc.failed", extra={"method": method, "reason": type(error).__name__})  # noqa: TRY400
-            await context.abort_with_status(rpc_status.to_status(to_status(Internal())))
+            await _abort(context, Internal())
 
     return layer
+
+
+async def _abort(context: Context, error: TransomError) -> None:
+    try:
+        await context.abort_with_status(rpc_status.to_status(to_status(error)))
+    except grpc.aio.AbortError:
+        raise
+    except (asyncio.InvalidStateError, grpc.aio.BaseError):
+        # The peer is gone, or reads nothing: gRPC would log the traceback.
+        raise asyncio.CancelledError from None
 
 
 def count(metrics: Metrics) -> Layer:
@@ -157,7 +167,7 @@ class Layers(grpc.aio.ServerInterceptor):
             (True, False): grpc.stream_unary_rpc_method_handler,
             (True, True): grpc.stream_stream_rpc_method_handler,
         }[handler.request_streaming, handler.response_streaming]
-        return make(serve, handler.request_deserializer, handler.response_serializer)
+        return make(serve, handler.request_deserializer, _encoded(handler.response_serializer))
 
     def _through(self, method: str, behaviour: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
         async def serve(request: Any, context: Context) -> Any:
@@ -170,6 +180,11 @@ class Layers(grpc.aio.ServerInterceptor):
             return await call(context)
 
         return serve
+
+
+def _encoded(serialize: Any) -> Any:
+    """Let responses pass that were encoded already."""
+    return lambda response: response if type(response) is bytes else serialize(response)
 
 
 def _bind(layer: Layer, method: str, call: Call) -> Call:

@@ -25,6 +25,8 @@ class Job:
     run: str
     need: Need
     size_bytes: int
+    avoid: frozenset[str] = frozenset()
+    """Sessions that did not take it before: the others come first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,8 +145,12 @@ class Scheduler:
         return any(session.offer.meets(need) for session in self._sessions.values())
 
     def _best(self, job: Job) -> str | None:
-        able = [(known.free_attempts, name) for name, known in self._sessions.items() if known.offer.meets(job.need) and known.covers(job)]
-        return max(able)[1] if able else None
+        able = [
+            (name not in job.avoid, known.free_attempts, name)
+            for name, known in self._sessions.items()
+            if known.offer.meets(job.need) and known.covers(job)
+        ]
+        return max(able)[2] if able else None
 
     def _fill(self, session: str, known: _Session) -> list[Placement]:
         placed: list[Placement] = []

@@ -123,7 +123,7 @@ class Caller:
         sent = 0
         while sent < len(data):
             async with asyncio.timeout(WITHIN_S), self._news:
-                await self._news.wait_for(lambda: self._room(tag, pass_number) > sent or self.closed)
+                await self._news.wait_for(lambda at=sent: self._room(tag, pass_number) > at or self.closed)
             piece = data[sent : min(sent + CHUNK, self._room(tag, pass_number))]
             await self.say(chunk(tag, sent, piece, pass_number=pass_number))
             sent += len(piece)

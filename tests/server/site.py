@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,15 @@ from transom_wire.channel import client_options
 from transom_wire.credentials import TlsFiles, channel_credentials
 
 WITHIN_S = 10.0
+
+
+async def rest_of(call: Any) -> None:
+    """Read whatever is left of a stream; raises what the stream ended with."""
+    async with asyncio.timeout(WITHIN_S):
+        while await call.read() is not grpc.aio.EOF:
+            pass
+
+
 TRUST_DOMAIN = "transom.internal"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from transom.runs.v1 import run_pb2, run_service_pb2, transfer_pb2
+from transom_wire.encoding import framed, tag
 from transom_wire.errors import InvalidRequest, TooManyRuns, TransomError
 from transom_wire.limits import INLINE_BYTES, MIB, RESULT_WINDOW_BYTES
 from transom_wire.outbox import Outbox, OutboxFull
@@ -21,6 +22,21 @@ from transom_server.intake import Intake
 from transom_server.run import Attempt, Outcome, Piece, Run, State, Waiting
 
 Event = run_service_pb2.ProcessEvent
+EVENTS = tag(run_service_pb2.ProcessResponse, "events")
+RESULT = tag(run_service_pb2.ProcessEvent, "result")
+DATA = tag(transfer_pb2.ResultChunk, "data")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One event, encoded as it is queued: a result's bytes are copied once, when its envelope is written."""
+
+    tag: int
+    size_bytes: int
+    """Result bytes in it."""
+    parts: list[bytes] = field(repr=False)
+
+
 MAX_QUEUED_EVENTS = 65_536
 MAX_QUEUED_BYTES = 64 * MIB
 
@@ -50,7 +66,7 @@ class CallerStream:
         self._by_run: dict[str, _Line] = {}
         self._last_tag = 0
         self._half_closed = False
-        self.outbox: Outbox[Event] = Outbox(max_items=MAX_QUEUED_EVENTS, max_bytes=MAX_QUEUED_BYTES)
+        self.outbox: Outbox[Encoded] = Outbox(max_items=MAX_QUEUED_EVENTS, max_bytes=MAX_QUEUED_BYTES)
         self.unread: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the caller has left so many events unread that the stream is to be dropped."""
 
@@ -129,10 +145,21 @@ class CallerStream:
         line.sequence += 1
         event.tag = line.tag
         event.sequence = line.sequence
+        self._queue(line, [event.SerializeToString()], 0)
+
+    def _emit_piece(self, line: _Line, piece: Piece) -> None:
+        line.sequence += 1
+        head = Event(tag=line.tag, sequence=line.sequence).SerializeToString()
+        chunk = [_chunk(piece).SerializeToString()]
+        if piece.data:
+            chunk += framed(DATA, [piece.data])
+        self._queue(line, [head, *framed(RESULT, chunk)], len(piece.data))
+
+    def _queue(self, line: _Line, parts: list[bytes], size_bytes: int) -> None:
         if self.unread.done():
             return
         try:
-            self.outbox.put(event, size_bytes)
+            self.outbox.put(Encoded(line.tag, size_bytes, framed(EVENTS, parts)), size_bytes)
         except OutboxFull:
             self.unread.set_result(None)
 
@@ -146,7 +173,7 @@ class CallerStream:
         while line.held and (self._half_closed or line.sent + len(line.held[0].data) <= line.room):
             piece = line.held.popleft()
             line.sent += len(piece.data)
-            self.emit(line, Event(result=_chunk(piece)), len(piece.data))
+            self._emit_piece(line, piece)
         if not line.held and line.ending is not None:
             self._end(line, line.ending)
 
@@ -168,18 +195,18 @@ class CallerStream:
         if self._half_closed and not self._lines:
             self.outbox.close()
 
-    def written(self, events: Iterable[Event]) -> None:
+    def written(self, events: Iterable[Encoded]) -> None:
         """Note that events have left: their runners may send more."""
         for event in events:
-            if event.HasField("result"):
+            if event.size_bytes:
                 line = self._lines.get(event.tag)
                 if line is not None and line.run is not None:
-                    line.run.taken(len(event.result.data))
+                    line.run.taken(event.size_bytes)
 
 
 def _chunk(piece: Piece) -> transfer_pb2.ResultChunk:
     return transfer_pb2.ResultChunk(
-        part=piece.part, offset=piece.offset, data=piece.data, last=piece.last, document=piece.document, page=piece.page,
+        part=piece.part, offset=piece.offset, last=piece.last, document=piece.document, page=piece.page,
         media_type=piece.media_type, attempt=piece.attempt,
     )  # fmt: skip
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import Error as JsonError
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 from transom.plugins.v1 import action_pb2
 from transom.runs.v1 import run_pb2, run_service_pb2
-from transom_wire.errors import DeadlinePast, InvalidRequest
+from transom_wire.errors import BadParameters, DeadlinePast, InvalidRequest
 from transom_wire.limits import SERVER_MEMORY_BYTES
 from transom_wire.status import to_status
 
@@ -38,6 +41,7 @@ def request_of(spec: run_pb2.RunSpec) -> Request:
     """Read a validated spec.
 
     Raises:
+        BadParameters: A number among them is not finite.
         DeadlinePast: The timeout is negative, or zero though given.
         InvalidRequest: The containment asked for is none at all, by a default and not by name.
     """
@@ -51,7 +55,7 @@ def request_of(spec: run_pb2.RunSpec) -> Request:
     replay = spec.replay_mode or (Replay.SERVER_MEMORY if total <= SERVER_MEMORY_BYTES else Replay.CALLER)
     return Request(
         action=spec.target.action,
-        parameters=MessageToDict(spec.parameters) if spec.HasField("parameters") else {},
+        parameters=_parameters(spec),
         documents=documents,
         timeout_s=timeout_s,
         min_containment=spec.min_containment,
@@ -60,6 +64,16 @@ def request_of(spec: run_pb2.RunSpec) -> Request:
         replay=Replay(replay),
         max_attempts=spec.max_attempts or DEFAULT_ATTEMPTS,
     )
+
+
+def _parameters(spec: run_pb2.RunSpec) -> dict[str, Any]:
+    if not spec.HasField("parameters"):
+        return {}
+    try:
+        return MessageToDict(spec.parameters)
+    except (ValueError, JsonError):
+        # JSON has no word for them, and the error's text would quote what is beside them.
+        raise BadParameters(violations=[("parameters", "numbers must be finite")]) from None
 
 
 def name_of(run_id: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 from transom.runners.v1 import runner_service_pb2, runner_service_pb2_grpc, session_pb2
 from transom.runs.v1 import transfer_pb2
+from transom_wire.encoding import framed, tag
 from transom_wire.errors import DeadlineExceeded, InvalidRequest, RunUnknown
 from transom_wire.limits import ENVELOPE_BYTES, RELAY_WINDOW_BYTES
 
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 HELLO_WITHIN_S = 10.0
+CHUNKS = tag(runner_service_pb2.FetchDocumentResponse, "chunks")
+DATA = tag(transfer_pb2.DocumentChunk, "data")
+ITEMS = tag(runner_service_pb2.SessionResponse, "items")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +112,8 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
                 async for offset, data in run.payload.read(request.document):
                     if self._dispatch.current(run.id, request.fence.attempt, request.fence.token) is not run:
                         raise RunUnknown
-                    chunk = transfer_pb2.DocumentChunk(document=request.document, offset=offset, data=data)
-                    await context.write(runner_service_pb2.FetchDocumentResponse(chunks=[chunk]))
+                    head = transfer_pb2.DocumentChunk(document=request.document, offset=offset).SerializeToString()
+                    await context.write(b"".join(framed(CHUNKS, [head, *framed(DATA, [data])])))
         except TimeoutError:
             raise DeadlineExceeded from None
 

@@ -118,7 +118,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
 
 async def _write(stream: CallerStream, context: Context) -> None:
     while events := await stream.outbox.take():
-        await context.write(run_service_pb2.ProcessResponse(events=events))
+        await context.write(b"".join([part for event in events for part in event.parts]))
         stream.written(events)
 
 

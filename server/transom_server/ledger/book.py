@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ class Ledger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        self._runs: dict[str, Persistable[record_pb2.RunRecord]] = {}
+        self._runs: dict[str, Run] = {}
         self._runners: dict[str, Persistable[record_pb2.RunnerRecord]] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._flusher: asyncio.Task[None] | None = None
@@ -94,13 +95,8 @@ class Ledger:
 
     def note(self, run: Run) -> None:
         """Note how a run stands."""
-        try:
-            record = scrub(run_record(run))
-        except NotPersistable:
-            # Fail closed for the ledger, open for the run: it is served, and not remembered.
-            log.warning("ledger.refused", extra={"run": run.id})
-            return
-        self._runs[run.id] = record
+        # The record is made when it is written, so that a short run costs one, and none while its caller waits.
+        self._runs[run.id] = run
 
     def note_runner(self, runner: SeenRunner) -> None:
         """Note that a runner was heard of."""
@@ -111,7 +107,7 @@ class Ledger:
         runs, self._runs = self._runs, {}
         runners, self._runners = self._runners, {}
         if runs or runners:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, list(runs.values()), list(runners.values()))
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, _records(runs.values()), list(runners.values()))
 
     async def _flush_often(self) -> None:
         while True:
@@ -179,6 +175,18 @@ class Ledger:
                 return list(connection.execute(query))
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, fetch)
+
+
+def _records(runs: Iterable[Run]) -> list[Persistable[record_pb2.RunRecord]]:
+    """Make the records that may be written. In the loop's own thread, since runs change there."""
+    records = []
+    for run in runs:
+        try:
+            records.append(scrub(run_record(run)))
+        except NotPersistable:
+            # Fail closed for the ledger, open for the run: it is served, and not remembered.
+            log.warning("ledger.refused", extra={"run": run.id})
+    return records
 
 
 def _row(record: record_pb2.RunRecord | record_pb2.RunnerRecord) -> dict[str, Any]:
