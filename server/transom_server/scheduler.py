@@ -125,10 +125,9 @@ class Scheduler:
         known = self._sessions.get(session)
         if known is None:
             return []
-        if known.granted_attempts == 0:
-            known.capacity_bytes = total_bytes
         known.granted_attempts = max(known.granted_attempts, total_attempts)
         known.granted_bytes = max(known.granted_bytes, total_bytes)
+        known.capacity_bytes = max(known.capacity_bytes, known.granted_bytes - known.used_bytes)
         return self._fill(session, known)
 
     def drain(self, session: str) -> None:

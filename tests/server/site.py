@@ -45,6 +45,9 @@ class Site:
     def port(self) -> int:
         return self._port
 
+    def found_at(self, port: int) -> None:
+        self._port = port
+
     async def close_channels(self) -> None:
         for channel in self._channels:
             await channel.close()
