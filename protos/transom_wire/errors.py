@@ -24,7 +24,8 @@ read: lower case, no full stop, never content, a file name, a secret or a provid
     ├── Unavailable             UNAVAILABLE
     │   └── ServerDraining, RunnerLost, RunLost
     ├── AttemptFailed           ABORTED: a plugin's process ended badly
-    │   └── PluginFailed, ProviderFailed, Crashed, Killed, TimedOut, OutOfMemory, OutputTooLarge
+    │   ├── PluginFailed, SecretMissing, ProviderFailed, RunnerRefused
+    │   └── Crashed, Killed, TimedOut, OutOfMemory, OutputTooLarge
     └── Internal                INTERNAL
 """
 
@@ -84,7 +85,7 @@ class MediaTypeMismatch(InvalidRequest):
 
 
 class DocumentEmpty(InvalidRequest):
-    """the document is empty; send at least one byte"""
+    """the document is empty: it has no bytes, or no pages; send one that has"""
 
     reason = "DOCUMENT_EMPTY"
 
@@ -360,8 +361,8 @@ def _tree(root: type[TransomError]) -> list[type[TransomError]]:
     return [root, *(leaf for child in root.__subclasses__() for leaf in _tree(child))]
 
 
-BY_REASON: Final[Mapping[str, type[TransomError]]] = {error.reason: error for error in reversed(_tree(TransomError))}
-"""Every error class by its reason; the root's reason belongs to `Internal`."""
+BY_REASON: Final[Mapping[str, type[TransomError]]] = {error.reason: error for error in _tree(TransomError)[1:]}
+"""Every error class by its reason. The root is never sent: its reason is that of `Internal`."""
 
 
 def for_reason(reason: str) -> TransomError:

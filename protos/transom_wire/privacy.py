@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from functools import lru_cache
 from typing import Final
 
@@ -47,11 +47,17 @@ def describe(message: Message) -> str:
 def _described(message: Message) -> Iterator[str]:
     for field, value in message.ListFields():
         if rule(field).data_class not in SHOWN:
-            size = len(value) if isinstance(value, (bytes, str)) or field.is_repeated else value.ByteSize()
-            yield f"{field.name}=<{size}>"
+            yield f"{field.name}=<{_size(value)}>"
         elif field.message_type is None:
             yield f"{field.name}={value!r}" if not field.is_repeated else f"{field.name}=[{len(value)}]"
         elif field.is_repeated:
             yield f"{field.name}=[{len(value)}]"
         else:
             yield f"{field.name}={describe(value)}"
+
+
+def _size(value: object) -> int | str:
+    """Measure a value; a number's size would tell the number."""
+    if isinstance(value, Message):
+        return value.ByteSize()
+    return len(value) if isinstance(value, Sized) else "hidden"

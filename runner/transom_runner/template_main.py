@@ -17,10 +17,12 @@ from collections.abc import Callable
 from typing import Final
 
 from transom_runner import sandbox
-from transom_runner.frames import Exited, Fork, Forked, FrameBroken, Ready, Refused, receive_packet, send_packet
+from transom_runner.frames import Exited, Fork, Forked, FrameBroken, Ready, Refused, control_pair, receive_packet, send_packet
 
 STANDARD: Final = frozenset({0, 1, 2})
 EXECUTOR: Final = "--executor"
+SPARE_AFTER_MS: Final = 5
+"""While calls are under way, a spare is forked once nothing has happened for so long."""
 
 Serve = Callable[[list[socket.socket]], None]
 """What a forked process does with the sockets of its call; the process ends afterwards."""
@@ -82,6 +84,7 @@ class _Forks:
         for end in (self._woken, waker):
             end.setblocking(False)
         self._waker = waker
+        self._spare: tuple[int, socket.socket] | None = None
 
     def run(self) -> int:
         """Fork when asked, reap when one ends, and leave when the daemon is gone."""
@@ -90,7 +93,8 @@ class _Forks:
         self._poll.register(self._control, select.POLLIN)
         self._poll.register(self._woken, select.POLLIN)
         while True:
-            for number, _ in self._poll.poll():
+            events = self._poll.poll(None if self._spare else SPARE_AFTER_MS)
+            for number, _ in events:
                 if number == self._woken.fileno():
                     self._woken.recv(4096)
                     self._reap()
@@ -101,21 +105,41 @@ class _Forks:
                         self._fork(packet, descriptors)
                 except FrameBroken:
                     return 0
+            if self._spare is None and not (events and self._ids):
+                # Nobody waits for us now: forking ahead costs no call anything.
+                self._spare = self._forked()
 
     def _fork(self, fork: Fork, descriptors: list[int]) -> None:
-        sockets = [socket.socket(fileno=number) for number in descriptors]
-        template = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._become(template, fork, sockets)
+        """Give a call to the process that waits for one, and fork the next to wait."""
+        pid, spare = self._spare or self._forked()
+        self._spare = None
+        try:
+            send_packet(spare, fork, tuple(descriptors))
+        except FrameBroken:
+            # It was killed while it waited.
+            spare.close()
+            pid, spare = self._forked()
+            send_packet(spare, fork, tuple(descriptors))
+        spare.close()
+        for number in descriptors:
+            os.close(number)
         pidfd = os.pidfd_open(pid)
         self._ids[pid] = fork.id
         send_packet(self._control, Forked(id=fork.id, pid=pid), (pidfd,))
         os.close(pidfd)
-        for end in sockets:
-            end.close()
 
-    def _become(self, template: int, fork: Fork, sockets: list[socket.socket]) -> None:
+    def _forked(self) -> tuple[int, socket.socket]:
+        """Fork a process that waits for its one call: forking is most of what a small call costs."""
+        template = os.getpid()
+        ours, theirs = control_pair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            self._become(template, theirs)
+        theirs.close()
+        return pid, ours
+
+    def _become(self, template: int, call: socket.socket) -> None:
         """Be the new process; never returns."""
         try:
             signal.set_wakeup_fd(-1)
@@ -124,8 +148,11 @@ class _Forks:
             os.setpgid(0, 0)
             for end in (self._control, self._woken, self._waker):
                 end.close()
-            sandbox.tighten(fork.memory_bytes, fork.cpu_seconds)
-            self._serve(sockets)
+            fork, descriptors = receive_packet(call)
+            call.close()
+            if isinstance(fork, Fork):
+                sandbox.tighten(fork.memory_bytes, fork.cpu_seconds)
+                self._serve([socket.socket(fileno=number) for number in descriptors])
         finally:
             # No exit handlers, no buffers, no destructors: the memory goes with the process.
             os._exit(0)

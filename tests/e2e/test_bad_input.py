@@ -44,7 +44,7 @@ BAD: dict[str, tuple[Callable[[], Sample], str]] = {
     "encrypted": (encrypted_pdf, "DOCUMENT_ENCRYPTED"),
     "truncated pdf": (lambda: truncated(three_page_pdf(), 0.3), "DOCUMENT_DAMAGED"),
     "truncated png": (lambda: truncated(receipt_png()), "DOCUMENT_DAMAGED"),
-    "no pages": (pdf_without_pages, "DOCUMENT_DAMAGED"),
+    "no pages": (pdf_without_pages, "DOCUMENT_EMPTY"),
     "too many pages": (lambda: pdf_of(10_000), "TOO_MANY_PAGES"),
     "50,000 x 50,000": (huge_png, "TOO_MANY_PIXELS"),
     "pixel bomb": (bomb_png, "TOO_MANY_PIXELS"),

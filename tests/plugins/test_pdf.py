@@ -70,7 +70,7 @@ def test_a_selection_of_no_page_is_refused(selection: str) -> None:
     [
         (encrypted_pdf(), DocumentEncrypted),
         (truncated(three_page_pdf(), 0.3), DocumentDamaged),
-        (pdf_without_pages(), (DocumentEmpty, DocumentDamaged)),
+        (pdf_without_pages(), DocumentEmpty),
         (receipt_png(), MediaTypeMismatch),
         (Sample(name="empty", media_type="application/pdf", data=b"", pages=()), DocumentEmpty),
     ],
