@@ -149,7 +149,7 @@ class RunnerSession:
                 self._dispatch.credit(self, item.credit.total_attempts, item.credit.total_bytes)
             elif kind == "progress":
                 progress = item.progress
-                effects = SideEffects(progress.side_effects)
+                effects = _effects(progress.side_effects)
                 self._dispatch.progressed(*_key(progress.fence), side_effects=effects, done=progress.done, total=progress.total)
             elif kind == "heartbeat":
                 self.running = item.heartbeat.running
@@ -226,9 +226,14 @@ def _done(done: session_pb2.AttemptDone) -> Done:
     state = claimed if claimed in ENDED else State.FAILED
     error = from_status(done.status) if done.status.code or state is not State.SUCCEEDED else None
     return Done(
-        state=state, error=error, side_effects=SideEffects(done.side_effects), evidence=_evidence(done.evidence), parts=done.parts,
+        state=state, error=error, side_effects=_effects(done.side_effects), evidence=_evidence(done.evidence), parts=done.parts,
         pages=done.pages, pages_failed=done.pages_failed, running_s=done.running.seconds + done.running.nanos / 1e9,
     )  # fmt: skip
+
+
+def _effects(number: int) -> SideEffects:
+    """Read what a runner says of effects: whatever is not clearly none is possible."""
+    return SideEffects.NONE if number == SideEffects.NONE else SideEffects.POSSIBLE
 
 
 def _evidence(evidence: run_pb2.Evidence) -> Evidence:

@@ -158,10 +158,11 @@ async def test_a_run_without_replay_is_not_tried_again_even_if_its_bytes_are_her
         assert (await caller.outcome(1)).state == LOST
 
 
-async def test_a_run_that_may_have_had_an_effect_is_not_tried_again(world: World) -> None:
+@pytest.mark.parametrize("said", [POSSIBLE, run_pb2.SIDE_EFFECTS_UNSPECIFIED, 99], ids=["possible", "nothing", "unheard of"])
+async def test_a_run_that_may_have_had_an_effect_is_not_tried_again(world: World, said: Any) -> None:
     async def act(runner: FakeRunner, assign: session_pb2.Assign) -> None:
         await runner.accept(assign)
-        await progress(runner, assign, side_effects=POSSIBLE, done=1)
+        await progress(runner, assign, side_effects=said, done=1)
 
     async with calling(world) as caller, world.runner(hang, attempts=0):
         async with world.runner(act, who=world.issue("other", "runner/other")):
