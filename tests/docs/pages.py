@@ -14,6 +14,8 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 PROMPT = "$ "
+LANGUAGES = {"console", "text", "toml", "python"}
+"""What a block may be. Every line of `console` is run; nothing else may look as if it were to be typed at a prompt."""
 
 
 def text(name: str) -> str:
@@ -36,10 +38,15 @@ def prose(content: str) -> str:
     return FENCE.sub("", content)
 
 
+def column(content: str, number: int = 0) -> list[str]:
+    """Return the codes in one column of every table."""
+    return [code for row in rows(content) for code in CODE.findall(row[number])]
+
+
 def rows(content: str) -> list[list[str]]:
     """Return the cells of every table's rows, without the heads."""
     lines = [line for line in prose(content).splitlines() if line.startswith("|")]
-    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    cells = [[cell.strip() for cell in re.split(r"\s\|(?=\s)", line.strip().strip("|"))] for line in lines]
     rules = {at for at, line in enumerate(lines) if set(line) <= set("|- ")}
     return [row for at, row in enumerate(cells) if at not in rules and at + 1 not in rules]
 
@@ -89,6 +96,21 @@ class Command:
 
     line: str
     shows: str
+
+
+def left_out(content: str) -> list[str]:
+    """Return lines of a page that look as if they were to be typed, and that nothing would run."""
+    found, block = [], ""
+    for line in content.splitlines():
+        fence = re.match(r"[ >]*(?:```|~~~)(.*)", line)
+        if fence is not None:
+            opened = not block and line.startswith("```") and fence[1] in LANGUAGES
+            found += [] if opened or (block and line == "```") else [line]
+            block = "" if block else fence[1] or "unknown"
+        elif line.lstrip().startswith(("$", "%", "> ", "# ") if block == "console" else PROMPT):
+            # A command that goes on in the next line would lose its end.
+            found += [] if block == "console" and line.startswith(PROMPT) and not line.endswith("\\") else [line]
+    return found
 
 
 def commands(block: str) -> list[Command]:

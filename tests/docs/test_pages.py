@@ -1,116 +1,132 @@
-"""The documentation names what exists, and whatever exists is in it."""
+"""Links lead somewhere, and the map of the code shows the code as it is."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-import click
-import msgspec
 import pytest
-import transom_runner.config
-import transom_server.config
-from transom_client.cli import BUILT_IN, root
-from transom_wire.errors import BY_REASON
 
-from docs.pages import PAGES, ROOT, codes, dead_links, text
+from docs.pages import PAGES, ROOT, codes, dead_links, difference, name_of, rows, section, text
+
+MAP = "ARCHITECTURE.md"
+STEP = re.compile(r"^(\d+)\. `([^`]+)`", re.MULTILINE)
+MODULE = re.compile(r"(?:server|runner)/[\w/]+\.py")
+ORDER = [
+    "server/__main__.py", "server/config.py", "server/app.py", "server/listener.py", "server/interceptors.py",
+    "server/identity/caller.py", "server/api/runs.py", "server/intake.py", "server/scheduler.py", "server/sessions.py",
+    "server/api/runners.py", "runner/__main__.py", "runner/config.py", "runner/app.py", "runner/credentials.py",
+    "runner/connection.py", "runner/session.py", "runner/transfer.py", "runner/executor.py", "runner/executor_main.py",
+    "runner/catalog.py", "runner/worker.py", "runner/sandbox.py", "runner/worker_main.py", "server/outcomes.py",
+]  # fmt: skip
+"""How a document travels by the design; the map may stop at more files, but not in another order."""
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+# Links.
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_leads_somewhere(page: Path) -> None:
     assert dead_links(page, page.read_text(encoding="utf-8")) == []
 
 
-def test_a_dead_link_is_noticed() -> None:
-    assert dead_links(ROOT / "README.md", "see [this](docs/nothing.md)") == ["docs/nothing.md"]
+@pytest.mark.parametrize("link", ["docs/nothing.md", "docs/errors.md#nothing", "#nothing"])
+def test_a_dead_link_is_noticed(link: str) -> None:
+    assert dead_links(ROOT / "README.md", f"see [this]({link}), and [that](docs/cli.md#exit-codes)") == [link]
 
 
-def path_of_a_document() -> list[str]:
-    steps = re.findall(r"^\d+\. (.*?)(?=^\d+\. |^$|^#)", text("ARCHITECTURE.md"), re.MULTILINE | re.DOTALL)
-    return [found for step in steps for found in re.findall(r"`((?:server|runner)/[a-z_/]+\.py)`", step)]
+def test_every_page_of_the_guides_is_linked_from_their_index() -> None:
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", text("docs/index.md")))
+    assert difference(linked | {"index.md"}, [page.name for page in PAGES if page.parent == ROOT / "docs"]) == {}
+
+
+# The path of one document.
+
+
+def steps(content: str) -> list[tuple[int, str]]:
+    return [(int(number), file) for number, file in STEP.findall(section(content, "## The path of one document"))]
+
+
+def faults_of_the_path(content: str) -> list[str]:
+    """Say what is wrong with the path: its numbering, a file that is not there, a stop that is missing or at the wrong place."""
+    path = steps(content)
+    faults = [f"step {at} has the number {number}" for at, (number, _) in enumerate(path, 1) if number != at]
+    items = re.findall(r"^\d+\. ", section(content, "## The path of one document"), re.MULTILINE)
+    faults += ["an item does not begin with a file"] if len(items) != len(path) else []
+    faults += [f"{file} is not there" for _, file in path if not (ROOT / file).is_file()]
+    rest = iter([file.replace("/transom_server/", "/").replace("/transom_runner/", "/") for _, file in path])
+    astray = next((file for file in ORDER if file not in rest), None)
+    return faults + ([f"{astray} is missing, or stands too early"] if astray else [])
 
 
 def test_the_path_of_a_document_names_real_files_in_the_order_of_the_design() -> None:
-    path = path_of_a_document()
-    assert len(path) == 30
-    assert [file for file in path if not (ROOT / file).is_file()] == []
-    names = [file.split("/", 2)[2] for file in path]
-    order = [
-        "__main__.py", "config.py", "app.py", "listener.py", "interceptors.py", "identity/caller.py", "api/runs.py", "intake.py",
-        "scheduler.py", "sessions.py", "api/runners.py", "__main__.py", "config.py", "app.py", "credentials.py", "connection.py",
-        "session.py", "transfer.py", "executor.py", "executor_main.py", "catalog.py", "worker.py", "sandbox.py", "worker_main.py",
-        "outcomes.py",
-    ]  # fmt: skip
-    rest = iter(names)
-    assert all(name in rest for name in order)
+    assert faults_of_the_path(text(MAP)) == []
 
 
-@pytest.mark.parametrize("package", ["server/transom_server", "runner/transom_runner"])
-def test_the_architecture_mentions_every_module(package: str) -> None:
-    told = text("ARCHITECTURE.md")
-    modules = [path for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py" and "migrations" not in path.parts]
-    ledger = ROOT / "server" / "transom_server" / "ledger"
-    missing = [path.name for path in modules if path.name not in told and path.parent != ledger]
-    assert missing == []
+@pytest.mark.parametrize(
+    ("right", "wrong", "fault"),
+    [
+        ("1. `server/transom_server/__main__.py`", "2. `server/transom_server/__main__.py`", "step 1 has the number 2"),
+        ("1. `server/transom_server/__main__.py`", "1. The command line", "an item does not begin with a file"),
+        ("`server/transom_server/intake.py`", "`server/transom_server/inlet.py`", "server/transom_server/inlet.py is not there"),
+        ("`runner/transom_runner/sandbox.py`", "`runner/transom_runner/flow.py`", "runner/sandbox.py is missing, or stands too early"),
+    ],
+)
+def test_a_planted_fault_of_the_path_is_noticed(right: str, wrong: str, fault: str) -> None:
+    assert right in text(MAP)
+    assert fault in faults_of_the_path(text(MAP).replace(right, wrong))
 
 
-def test_every_error_reason_is_explained_and_no_other() -> None:
-    reasons = {code for code in codes(text("docs/errors.md")) if re.fullmatch(r"[A-Z][A-Z_]+", code)}
-    assert reasons == set(BY_REASON)
+def test_two_steps_in_the_wrong_order_are_noticed() -> None:
+    one, other = "server/transom_server/scheduler.py", "server/transom_server/sessions.py"
+    swapped = text(MAP).replace(one, "kept").replace(other, one).replace("kept", other)
+    assert faults_of_the_path(swapped) == ["server/sessions.py is missing, or stands too early"]
 
 
-@pytest.mark.parametrize("config", [transom_server.config.Config, transom_runner.config.Config], ids=["server", "runner"])
-def test_every_setting_is_explained(config: type[msgspec.Struct]) -> None:
-    assert [field.name for field in msgspec.structs.fields(config) if f"`{field.name}`" not in text("docs/operations.md")] == []
+def modules() -> list[str]:
+    """Every module of server and runner that holds code of its own."""
+    found = [path for package in ("server/transom_server", "runner/transom_runner") for path in (ROOT / package).rglob("*.py")]
+    return [name_of(path) for path in found if path.name != "__init__.py" and "migrations" not in path.parts]
 
 
-def test_every_explained_setting_exists() -> None:
-    keys = {key for row in re.findall(r"^\| (`.*?) \|", text("docs/operations.md"), re.MULTILINE) for key in codes(row)}
-    known = {
-        field.name for config in (transom_server.config.Config, transom_runner.config.Config) for field in msgspec.structs.fields(config)
-    }
-    assert keys == known
+def untrue_modules(content: str, known: Sequence[str]) -> dict[str, set[str]]:
+    return difference([code for code in codes(content) if MODULE.fullmatch(code)], known)
 
 
-def walk(path: str, command: click.Command) -> list[tuple[str, click.Command]]:
-    found = [(path, command)]
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            child = command.get_command(context, name)
-            assert child is not None
-            found += walk(f"{path} {name}", child)
-    return found
+def test_the_map_names_every_module_of_server_and_runner_and_no_other() -> None:
+    assert untrue_modules(text(MAP), modules()) == {}
 
 
-def test_every_command_and_option_is_explained_and_no_other() -> None:
-    page = text("docs/cli.md")
-    known = {
-        path: command for path, command in walk("transom", root) if not isinstance(command, click.Group) or command.invoke_without_command
-    }
-    parts = [part.split("`\n", 1) for part in page.split("\n## `")[1:]]
-    sections = {" ".join(word for word in heading.split() if word.isalpha() and word.islower()): body for heading, body in parts}
-    assert set(sections) == set(known) - {"transom"}
-    for path, body in sections.items():
-        options = {name for option in known[path].params if isinstance(option, click.Option) for name in option.opts}
-        assert set(re.findall(r"`(--?[a-z-]+)`", "\n".join(line for line in body.splitlines() if line.startswith("| `")))) == options, path
-    assert set(BUILT_IN) == {path.split()[1] for path in sections}
+def test_a_module_that_the_map_does_not_know_is_noticed() -> None:
+    planted = untrue_modules(f"{text(MAP)}\n`server/transom_server/utils.py`", [*modules(), "runner/transom_runner/helpers.py"])
+    assert planted == {"not there": {"server/transom_server/utils.py"}, "not told": {"runner/transom_runner/helpers.py"}}
 
 
-def test_every_hook_manifest_key_and_error_is_in_the_plugin_guide() -> None:
-    import dataclasses
-    import inspect
+def test_every_folder_of_the_map_is_there() -> None:
+    folders = [code for row in rows(section(text(MAP), "## The map")) for code in codes(row[0])]
+    assert len(folders) > 5
+    assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
 
-    from transom_plugin import errors, hookspecs
-    from transom_plugin.manifest import ActionEntry, PluginEntry
 
-    page = text("docs/plugins.md")
-    hooks = {name: inspect.signature(hook) for name, hook in vars(hookspecs).items() if name.startswith("transom_")}
-    assert hooks
-    for name, signature in hooks.items():
-        assert f"`{name}({', '.join(signature.parameters)})`" in page
-    for entry in (PluginEntry, ActionEntry):
-        assert [field.name for field in dataclasses.fields(entry) if f"`{field.name}`" not in page] == []
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.PluginError)]
-    abstract = {errors.DocumentError, errors.Stopped}
-    assert [kind.__name__ for kind in kinds if kind not in abstract and f"| `{kind.__name__}` | `{kind.reason}` |" not in page] == []
+# Invariants.
+
+
+def unproved(content: str) -> list[str]:
+    """Return invariants that name no proof, and proofs that are not there."""
+    table = rows(section(content, "## Invariants, and what proves them"))
+    named = [(invariant, codes(proof)) for invariant, proof in table]
+    missing = [file for _, files in named for file in sorted(files) if not file.startswith("tests/") or not (ROOT / file).exists()]
+    return [invariant for invariant, files in named if not files] + missing
+
+
+def test_every_invariant_names_tests_that_are_there() -> None:
+    assert len(rows(section(text(MAP), "## Invariants, and what proves them"))) > 10
+    assert unproved(text(MAP)) == []
+
+
+@pytest.mark.parametrize("proof", ["", "a promise", "`tests/server/test_nothing.py`", "`README.md`"])
+def test_an_invariant_without_a_proof_is_noticed(proof: str) -> None:
+    line = "| the ledger refuses what is not declared storable | "
+    assert line in text(MAP)
+    assert len(unproved(text(MAP).replace(line, f"| planted | {proof} |\n{line}"))) == 1
