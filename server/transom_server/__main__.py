@@ -35,7 +35,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
-    options = parser().parse_args(arguments)
+    return carry_out(parser().parse_args(arguments))
+
+
+def carry_out(options: argparse.Namespace) -> int:
+    """Do what was asked, here or as `transom server`; returns the exit code."""
     try:
         if options.verb == "init":
             return _init(options)

@@ -75,21 +75,6 @@ def test_the_help_of_all_commands_is_shown_without_importing_them() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_commands_of_other_distributions_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = EntryPoint(name="extra", value="client.test_cli_usage:extra", group=cli.GROUP)
-    taken = EntryPoint(name="process", value="client.test_cli_usage:extra", group=cli.GROUP)
-    monkeypatch.setattr(cli, "entry_points", lambda *, group: [entry, taken])
-    assert "An extra command." in run("--help")[1]
-    assert run("extra")[1] == "extra\n"
-    assert "page by page" in run("process", "--help")[1]
-
-
-@click.command()
-def extra() -> None:
-    """An extra command."""
-    click.echo("extra")
-
-
 def test_what_is_unexpected_is_told_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*, group: str) -> list[EntryPoint]:
         return [EntryPoint(name="broken", value="client.test_cli_usage:failing", group=group)]

@@ -1,6 +1,6 @@
 """The `transom` command line: one module per group of commands, each imported when it is used.
 
-Other distributions add commands through the entry-point group `transom.commands`.
+Other distributions add commands through the entry-point group `transom.commands`, so that this one imports none of them.
 """
 
 from __future__ import annotations
@@ -43,20 +43,15 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
         if cmd_name in BUILT_IN:
-            command: object = getattr(importlib.import_module(BUILT_IN[cmd_name][0]), cmd_name)
-        elif (entry := plugged().get(cmd_name)) is not None:
-            command = entry.load()
-        else:
-            return None
-        return command if isinstance(command, click.Command) else None
+            command: click.Command = getattr(importlib.import_module(BUILT_IN[cmd_name][0]), cmd_name)
+            return command
+        entry = plugged().get(cmd_name)
+        return _loaded(entry) if entry is not None else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing ours."""
+        """List the commands without importing any."""
         rows = [(name, line) for name, (_, line) in BUILT_IN.items()]
-        for name in sorted(plugged()):
-            command = self.get_command(ctx, name)
-            if command is not None:
-                rows.append((name, command.get_short_help_str(80)))
+        rows += [(name, _about(entry)) for name, entry in sorted(plugged().items())]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -74,6 +69,32 @@ class Commands(click.Group):
             ctx.exit(1)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a traceback could quote a document
             ctx.exit(report(error))
+
+
+def _about(entry: EntryPoint) -> str:
+    """Describe a command by the distribution that supplies it."""
+    return (entry.dist.metadata["Summary"] if entry.dist is not None else None) or ""
+
+
+def _loaded(entry: EntryPoint) -> click.Command:
+    """Import a command of another distribution, or return one that says why that cannot be: completion and help go on."""
+    try:
+        command = entry.load()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - another distribution may fail in every way
+        return _broken(entry, type(error).__name__)
+    return command if isinstance(command, click.Command) else _broken(entry, "it is no command")
+
+
+def _broken(entry: EntryPoint, why: str) -> click.Command:
+    supplier = entry.dist.name if entry.dist is not None else entry.module
+
+    def tell() -> None:
+        click.echo(f"error: the command {entry.name} of {supplier} cannot be loaded ({why})", err=True)
+        click.echo(f"hint: install {supplier} anew", err=True)
+        click.get_current_context().exit(1)
+
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return click.Command(entry.name, callback=tell, short_help="Cannot be loaded.", context_settings=anything, add_help_option=False)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
