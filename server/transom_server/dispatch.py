@@ -162,9 +162,9 @@ class Dispatch:
         for run in lost:
             self._lost(run)
 
-    def replied(self, run_id: str, number: int, token: int, accepted: bool) -> None:
+    def replied(self, session: Assignee, run_id: str, number: int, token: int, *, accepted: bool) -> None:
         """Note that a runner took or refused an attempt."""
-        found = self._current(run_id, number, token)
+        found = self._held(session, run_id, number, token)
         if found is None:
             return
         run, attempt = found
@@ -178,24 +178,34 @@ class Dispatch:
             attempt.state, attempt.reason = State.REJECTED, "RUNNER_REFUSED"
             self._again(run, attempt)
 
-    def progressed(self, run_id: str, number: int, token: int, *, side_effects: SideEffects, done: int, total: int) -> None:
+    def progressed(
+        self, session: Assignee, run_id: str, number: int, token: int, *, side_effects: SideEffects, done: int, total: int
+    ) -> None:
         """Note how far an attempt is."""
-        found = self._current(run_id, number, token)
+        found = self._held(session, run_id, number, token)
         if found is not None:
             run, attempt = found
             attempt.side_effects = max(attempt.side_effects, side_effects)
             if total or done:
                 run.sink.progress(run, done, total)
 
-    def result(self, run_id: str, number: int, token: int, piece: Piece) -> None:
-        """Pass a piece of an attempt's result on to whoever waits."""
-        found = self._current(run_id, number, token)
-        if found is not None:
-            found[0].sink.result(found[0], piece)
+    def result(self, session: Assignee, run_id: str, number: int, token: int, piece: Piece) -> bool:
+        """Pass a piece of an attempt's result on to whoever waits; returns whether the session still has that attempt."""
+        found = self._held(session, run_id, number, token)
+        if found is None:
+            return False
+        found[0].sink.result(found[0], piece)
+        return not found[0].ended
+
+    def pushed(self, runner: str, run_id: str, number: int, token: int, piece: Piece) -> None:
+        """Pass a piece on that came beside the session."""
+        run = self.current(runner, run_id, number, token)
+        if run is not None:
+            run.sink.result(run, piece)
 
     def done(self, session: Assignee, run_id: str, number: int, token: int, done: Done) -> None:
         """End a run as its attempt ended."""
-        found = self._current(run_id, number, token)
+        found = self._held(session, run_id, number, token)
         if found is None:
             return
         run, attempt = found
@@ -205,10 +215,15 @@ class Dispatch:
         session.release(run, attempt)
         self._end(run, done)
 
-    def current(self, run_id: str, number: int, token: int) -> Run | None:
-        """Return the run whose newest attempt has this fence."""
+    def current(self, runner: str, run_id: str, number: int, token: int) -> Run | None:
+        """Return the run whose newest attempt has this fence, if this runner has it."""
         found = self._current(run_id, number, token)
-        return found[0] if found else None
+        return found[0] if found is not None and found[1].runner == runner else None
+
+    def _held(self, session: Assignee, run_id: str, number: int, token: int) -> tuple[Run, Attempt] | None:
+        # A fence is a secret of one runner; that it leaked must not let another speak for it.
+        found = self._current(run_id, number, token)
+        return found if found is not None and found[1].session == session.id else None
 
     def _current(self, run_id: str, number: int, token: int) -> tuple[Run, Attempt] | None:
         run = self.runs.get(run_id)

@@ -140,7 +140,7 @@ class RunnerSession:
             self._processed += 1
             kind = item.WhichOneof("item")
             if kind == "reply":
-                self._dispatch.replied(*_key(item.reply.fence), item.reply.accepted)
+                self._dispatch.replied(self, *_key(item.reply.fence), accepted=item.reply.accepted)
             elif kind == "result":
                 self._result(item.result)
             elif kind == "done":
@@ -150,7 +150,7 @@ class RunnerSession:
             elif kind == "progress":
                 progress = item.progress
                 effects = _effects(progress.side_effects)
-                self._dispatch.progressed(*_key(progress.fence), side_effects=effects, done=progress.done, total=progress.total)
+                self._dispatch.progressed(self, *_key(progress.fence), side_effects=effects, done=progress.done, total=progress.total)
             elif kind == "heartbeat":
                 self.running = item.heartbeat.running
             elif kind == "drain":
@@ -160,13 +160,13 @@ class RunnerSession:
 
     def _result(self, result: session_pb2.AttemptResult) -> None:
         run_id, number, token = _key(result.fence)
-        seen = self.inline_results.get((run_id, number), 0)
+        seen, ours = self.inline_results.get((run_id, number), 0), False
         for chunk in result.chunks:
             seen += len(chunk.data)
             if seen > INLINE_BYTES:
                 raise InvalidRequest("more than 64 KiB of an attempt's result on the control stream")
-            self._dispatch.result(run_id, number, token, piece_of(chunk, number))
-        if self._dispatch.current(run_id, number, token) is not None:
+            ours = self._dispatch.result(self, run_id, number, token, piece_of(chunk, number))
+        if ours:
             self.inline_results[(run_id, number)] = seen
 
     async def watch(self) -> None:

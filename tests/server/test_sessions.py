@@ -19,7 +19,7 @@ from transom_wire.status import from_rpc_error
 
 from server.caller import calling, spec
 from server.site import WITHIN_S
-from server.world import ECHO, FakeRunner, World, hang, piece
+from server.world import ECHO, FakeRunner, World, hang, piece, silent
 
 SUCCEEDED = run_pb2.RUN_STATE_SUCCEEDED
 
@@ -121,6 +121,32 @@ async def test_a_runner_cannot_fetch_what_another_was_given(world: World) -> Non
         assert not caller.of(1, "result")
     assert from_rpc_error(fetched.value).reason == "RUN_UNKNOWN"
     assert from_rpc_error(pushed.value).reason == "RUN_UNKNOWN"
+
+
+@pytest.mark.parametrize("item", ["reply", "refusal", "result", "progress", "done"])
+async def test_what_a_runner_says_of_another_s_attempt_is_ignored(tmp_path: Path, item: str) -> None:
+    async with World(tmp_path / "state", accept_within_s=60.0) as world, world.runner(silent) as owner, calling(world) as caller:
+        await caller.start_inline(1, b"x", max_attempts=1)
+        assign = await owner.assignment()
+        async with world.runner(hang, who=world.issue("other", "runner/other"), attempts=0) as thief:
+            forged = {
+                "reply": wire.RunnerItem(reply=session_pb2.AttemptReply(fence=assign.fence, accepted=True)),
+                "refusal": wire.RunnerItem(reply=session_pb2.AttemptReply(fence=assign.fence, accepted=False)),
+                "result": wire.RunnerItem(result=session_pb2.AttemptResult(fence=assign.fence, chunks=[piece(0, b"forged")])),
+                "progress": wire.RunnerItem(progress=session_pb2.AttemptProgress(fence=assign.fence, done=1, total=1)),
+                "done": wire.RunnerItem(done=session_pb2.AttemptDone(fence=assign.fence, state=run_pb2.RUN_STATE_FAILED)),
+            }
+            await thief.say(forged[item], wire.RunnerItem(drain=session_pb2.RunnerDrain()))
+            # What came before the drain has been acted on.
+            await thief.hear("barrier")
+            assert not thief.ended.is_set()
+        assert set(caller.kinds(1)) == {"accepted"}
+        await owner.accept(assign)
+        await owner.send(assign, piece(0, b"right"))
+        await owner.done(assign, parts=1)
+        outcome = await caller.outcome(1)
+    assert (outcome.state, outcome.side_effects) == (SUCCEEDED, run_pb2.SIDE_EFFECTS_NONE)
+    assert caller.result(1) == b"right"
 
 
 async def test_a_document_that_the_run_does_not_have_is_not_found(world: World) -> None:

@@ -110,7 +110,7 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
         try:
             async with asyncio.timeout(max(0.0, run.time_left_s())):
                 async for offset, data in run.payload.read(request.document):
-                    if self._dispatch.current(run.id, request.fence.attempt, request.fence.token) is not run:
+                    if self._run(request.fence) is not run:
                         raise RunUnknown
                     head = transfer_pb2.DocumentChunk(document=request.document, offset=offset).SerializeToString()
                     await context.write(b"".join(framed(CHUNKS, [head, *framed(DATA, [data])])))
@@ -120,6 +120,7 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
     async def PushResult(self, request_iterator: AsyncIterator[runner_service_pb2.PushResultRequest], context: Context) -> None:  # type: ignore[override]  # it writes, and so yields nothing
         """Take an attempt's result, as fast as its caller takes it."""
         run: Run | None = None
+        runner = PEER.get().name
         fence = session_pb2.Fence()
         granting: asyncio.Task[None] | None = None
         received = 0
@@ -134,14 +135,14 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
                     received += len(chunk.data)
                     if received > window.granted:
                         raise InvalidRequest("more of a result was sent than was granted")
-                    self._dispatch.result(fence.run, fence.attempt, fence.token, piece_of(chunk, fence.attempt))
+                    self._dispatch.pushed(runner, fence.run, fence.attempt, fence.token, piece_of(chunk, fence.attempt))
         finally:
             if granting is not None:
                 granting.cancel()
 
     def _run(self, fence: session_pb2.Fence) -> Run:
-        run = self._dispatch.current(fence.run, fence.attempt, fence.token)
-        if run is None or run.attempts[-1].runner != PEER.get().name:
+        run = self._dispatch.current(PEER.get().name, fence.run, fence.attempt, fence.token)
+        if run is None:
             raise RunUnknown
         return run
 
