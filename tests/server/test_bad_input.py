@@ -287,6 +287,27 @@ async def test_a_tag_that_is_in_use_ends_the_stream_and_nothing_else(world: Worl
     assert "tag" in error.message
 
 
+@pytest.mark.parametrize("tag", [0, 3, 7], ids=["smaller than all", "not used before", "the last one"])
+async def test_a_tag_that_is_not_larger_than_all_before_ends_the_stream(world: World, tag: int) -> None:
+    async with world.runner(), calling(world) as caller:
+        for used in (2, 7):
+            await caller.start_inline(used, b"x")
+            await caller.outcome(used)
+        await caller.start_inline(tag, b"x")
+        error = await caller.end()
+    assert error is not None
+    assert error.reason == "INVALID_REQUEST"
+    assert "tag" in error.message
+    assert [caller.kinds(used).count("outcome") for used in (2, 7)] == [1, 1]
+
+
+async def test_a_first_tag_may_be_any(world: World) -> None:
+    async with world.runner(), calling(world) as caller:
+        for tag in (0, 1, 2**32 - 1):
+            await caller.start_inline(tag, b"x")
+            assert (await caller.outcome(tag)).state == SUCCEEDED
+
+
 async def test_an_item_that_says_nothing_is_ignored(caller: Caller) -> None:
     await caller.say(run_service_pb2.ProcessItem(tag=5))
     await still_serves(caller)

@@ -64,7 +64,7 @@ class CallerStream:
         self._max_runs = max_runs
         self._lines: dict[int, _Line] = {}
         self._by_run: dict[str, _Line] = {}
-        self._last_tag = 0
+        self._last_tag = -1
         self._half_closed = False
         self.outbox: Outbox[Encoded] = Outbox(max_items=MAX_QUEUED_EVENTS, max_bytes=MAX_QUEUED_BYTES)
         self.unread: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -114,9 +114,10 @@ class CallerStream:
         self._flush(line)
 
     def _start(self, tag: int, start: run_service_pb2.StartRun) -> None:
-        if tag <= self._last_tag and tag in self._lines:
-            raise InvalidRequest("a tag was used twice on one stream")
-        self._last_tag = max(tag, self._last_tag)
+        # One comparison tells that a tag was never used, also for runs that have ended; a set of all would grow for ever.
+        if tag <= self._last_tag:
+            raise InvalidRequest("the tag of a new run must be larger than every tag before it on the stream")
+        self._last_tag = tag
         line = self._lines[tag] = _Line(tag)
         try:
             if len(self._lines) > self._max_runs:

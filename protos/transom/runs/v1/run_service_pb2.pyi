@@ -59,7 +59,7 @@ class ProcessItem(_message.Message):
     CANCEL_FIELD_NUMBER: _builtins.int
     RESULT_CREDIT_FIELD_NUMBER: _builtins.int
     tag: _builtins.int
-    """The caller's own number for the run, never used twice on one stream."""
+    """The caller's own number for the run: larger than that of every run started before on this stream."""
     @_builtins.property
     def start(self) -> Global___StartRun:
         """Starts a run."""
