@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import Final
+
+from transom_wire.limits import INLINE_BYTES
+
+STEP_BYTES: Final = INLINE_BYTES
 
 
 class Budget:
@@ -17,6 +22,16 @@ class Budget:
     def try_reserve(self, size_bytes: int) -> bool:
         """Take bytes at once, unless they are not free or others wait already."""
         if self._waiting or self.used_bytes + size_bytes > self.total_bytes:
+            return False
+        self.used_bytes += size_bytes
+        return True
+
+    def try_grow(self, size_bytes: int) -> bool:
+        """Take more bytes for what has some already, at once, unless they are not free.
+
+        It goes before those that wait: only what has begun can end, and so make room for them.
+        """
+        if self.used_bytes + size_bytes > self.total_bytes:
             return False
         self.used_bytes += size_bytes
         return True
@@ -54,3 +69,25 @@ class Budget:
             self._waiting.popleft()
             self.used_bytes += size
             waiter.set_result(None)
+
+
+class Room:
+    """Bytes of the budget that grow with what they hold, a step at a time. Whoever fills it releases it."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self.size_bytes = 0
+
+    def fit(self, size_bytes: int) -> bool:
+        """Grow to at least so many bytes in all; False, and unchanged, when they are not free."""
+        more = -(-size_bytes // STEP_BYTES) * STEP_BYTES - self.size_bytes
+        if more > 0:
+            if not self._budget.try_grow(more):
+                return False
+            self.size_bytes += more
+        return True
+
+    def release(self) -> None:
+        """Give all bytes back."""
+        self._budget.release(self.size_bytes)
+        self.size_bytes = 0

@@ -20,7 +20,7 @@ from transom_wire.errors import (
 )  # fmt: skip
 from transom_wire.limits import INLINE_BYTES, RELAY_WINDOW_BYTES, RESULT_WINDOW_BYTES
 
-from transom_server.budget import Budget
+from transom_server.budget import Budget, Room
 from transom_server.dispatch import Dispatch
 from transom_server.identity.caller import Caller
 from transom_server.metrics import Metrics
@@ -74,10 +74,14 @@ class Intake:
         self._dispatch.submit(run)
         sink.accepted(run)
         held = request.size_bytes if keep else min(request.size_bytes, RELAY_WINDOW_BYTES)
-        # Small results come without credit; larger ones within a window.
+        # Small results come without credit; larger ones within a window, or into a room of their own.
         room = INLINE_BYTES if inline else RESULT_WINDOW_BYTES // 4
         self._reserve(run, held + room)
         return run
+
+    def room(self) -> Room:
+        """Return an empty room in the memory budget, for a result that is gathered before it leaves."""
+        return Room(self._budget)
 
     def append(self, run: Run, document: int, offset: int, data: bytes, pass_number: int) -> None:
         """Take a chunk of a run's document; a chunk that breaks the rules ends the run."""

@@ -10,12 +10,21 @@ import grpc
 from transom.documents.v1 import document_pb2
 from transom.runs.v1 import run_pb2, run_service_pb2, run_service_pb2_grpc
 from transom_wire import media
-from transom_wire.errors import DocumentEmpty, DocumentTooLarge, InvalidRequest, ResultTooLarge, RunUnknown
-from transom_wire.limits import UNARY_BYTES
+from transom_wire.errors import (
+    DocumentEmpty,
+    DocumentTooLarge,
+    InvalidRequest,
+    MemoryExhausted,
+    ResultTooLarge,
+    RunUnknown,
+    TransomError,
+)  # fmt: skip
+from transom_wire.limits import INLINE_BYTES, UNARY_BYTES
 
 from transom_server.api.caller_stream import CallerStream
 from transom_server.api.convert import id_of, name_of, outcome_message, request_of, run_message
 from transom_server.api.validation import validate
+from transom_server.budget import Room
 from transom_server.dispatch import Dispatch
 from transom_server.identity.caller import CURRENT, Caller
 from transom_server.intake import Intake
@@ -57,14 +66,14 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         spec = _inline_spec(request)
         validate(spec)
         documents = [document.data for document in request.documents]
-        collector = _Collector()
+        collector = _Collector(self._intake.room())
         run = self._intake.start(CURRENT.get(), request_of(spec), collector, documents)
-        collector.on_too_large = lambda: self._dispatch.fail(run, State.FAILED, ResultTooLarge())
+        collector.on_full = lambda error: self._dispatch.fail(run, State.FAILED, error)
         try:
-            outcome = await collector.ended
+            return collector.response(run, await collector.ended)
         finally:
             self._dispatch.cancel(run)
-        return collector.response(run, outcome)
+            collector.room.release()
 
     async def Get(self, request: run_service_pb2.GetRequest, context: Context) -> run_service_pb2.GetResponse:
         """Return what is remembered of one run."""
@@ -147,16 +156,18 @@ def _inline_spec(request: run_service_pb2.ProcessInlineRequest) -> run_pb2.RunSp
     return spec
 
 
-def _nothing() -> None:
+def _nothing(_: TransomError) -> None:
     """Do nothing."""
 
 
 class _Collector:
     """Gather a run's whole result for a unary answer. Implements `Sink`."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        """Holds a result that is not small; what is small has its place in the run's own reservation."""
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.on_too_large: Callable[[], None] = _nothing
+        self.on_full: Callable[[TransomError], None] = _nothing
         self._parts: dict[int, list[Piece]] = {}
         self._attempt = 0
         self._size = 0
@@ -183,11 +194,12 @@ class _Collector:
         """Never asked: the bytes stay until the run ends."""
 
     def result(self, run: Run, piece: Piece) -> None:
-        """Keep a piece, unless all is too large already."""
+        """Keep a piece, unless all is too large by now, or the server has no memory left for it."""
         self._size += len(piece.data)
-        if self._size > UNARY_BYTES:
+        fits = self._size <= INLINE_BYTES or (self._size <= UNARY_BYTES and self.room.fit(self._size))
+        if not fits:
             self._parts.clear()
-            self.on_too_large()
+            self.on_full(ResultTooLarge() if self._size > UNARY_BYTES else MemoryExhausted())
             return
         self._parts.setdefault(piece.part, []).append(piece)
         run.taken(len(piece.data))
