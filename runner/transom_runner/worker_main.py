@@ -56,6 +56,7 @@ class _Call:
         self._broken = ""
         """Why a document is not what was promised: the reason, whatever the plugin makes of it."""
         self._reported = 0.0
+        self._heard_all = False
 
     def run(self) -> None:
         """Do the call and tell how it ended; says nothing where nobody listens."""
@@ -64,8 +65,18 @@ class _Call:
             if isinstance(begin, Begin):
                 reason = self._reason_of(begin)
                 self._channel.send(Finished(self._broken or reason))
+                self._hear_out()
         except (FrameBroken, OSError):
             return
+
+    def _hear_out(self) -> None:
+        """Take what is still on its way, until the other end has said all or leaves.
+
+        Whoever is cut off while it speaks would take this process for crashed, and never see the answer.
+        """
+        while not self._heard_all:
+            frame, _ = self._channel.receive()
+            self._heard_all = isinstance(frame, End)
 
     def _reason_of(self, begin: Begin) -> str:
         try:
@@ -107,6 +118,7 @@ class _Call:
         while True:
             frame, attachment = self._channel.receive()
             if isinstance(frame, End):
+                self._heard_all = True
                 return
             if not isinstance(frame, Pixels):
                 raise FrameBroken
