@@ -12,7 +12,14 @@ MAX_CHUNK_BYTES: Final = MIB
 """No chunk may be larger, so that no message comes near gRPC's 4 MiB."""
 
 INLINE_BYTES: Final = 64 * KIB
-"""Documents (and results) up to this size in all ride on the control stream: no second round trip, and no credit."""
+"""Documents up to this size in all ride with the start of a run, and so does its result: no round trip, and no credit."""
+
+ASSIGN_INLINE_BYTES: Final = MIB
+"""Documents up to this size in all ride with an assignment on a runner's session, and so does the result, where the run has
+reserved it: a stream of their own would cost more than the bytes."""
+
+ASSIGN_INLINE_QUEUED_BYTES: Final = 8 * MIB
+"""Once so much waits on a session, documents and results take the other connection, however small."""
 
 UNARY_BYTES: Final = 3 * MIB
 """Documents of one `ProcessInline` call, and its result."""

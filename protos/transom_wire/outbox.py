@@ -1,18 +1,22 @@
 """Gather what is to be written to one stream into envelopes: one writer, control first, bounded.
 
 A gRPC stream message costs Python about 100 us whatever is in it, so whatever has queued up while the last write was
-under way goes out as one message. There is no timer: a lone item leaves at once.
+under way goes out as one message. A lone item leaves at once, but for one that nobody waits for: it rides along with the
+next, or leaves by itself a moment later.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from transom_wire.limits import ENVELOPE_BYTES, ENVELOPE_ITEMS, INLINE_BYTES
 
 T = TypeVar("T")
+
+RIDES_WITHIN_S: Final = 0.002
+"""How long an item may wait for another to ride along with."""
 
 
 class OutboxFull(Exception):
@@ -29,6 +33,9 @@ class Outbox(Generic[T]):
         self._max_bytes = max_bytes
         self._bytes = 0
         self._closed = False
+        self._due = False
+        """Whether anything is to be written now, be it that an item has waited long enough."""
+        self._riding: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
@@ -39,19 +46,28 @@ class Outbox(Generic[T]):
         """Payload bytes that wait to be written."""
         return self._bytes
 
-    def put(self, item: T, size_bytes: int = 0, *, urgent: bool = False) -> None:
+    def put(self, item: T, size_bytes: int = 0, *, urgent: bool = False, rides: bool = False) -> None:
         """Queue an item; never waits. Items put after `close` are dropped.
+
+        Args:
+            item: What is to be written.
+            size_bytes: Its payload.
+            urgent: It goes before everything that is queued.
+            rides: Nobody waits for it, so it may ride along with a later item.
 
         Raises:
             OutboxFull: A bound is exceeded.
         """
         if self._closed:
             return
-        if len(self) >= self._max_items or (self._bytes and self._bytes + size_bytes > self._max_bytes):
+        if len(self._urgent) + len(self._normal) >= self._max_items or (self._bytes and self._bytes + size_bytes > self._max_bytes):
             raise OutboxFull
         (self._urgent if urgent else self._normal).append((item, size_bytes))
         self._bytes += size_bytes
-        self._wake()
+        if not rides:
+            self._wake()
+        elif self._riding is None and not self._due:
+            self._riding = asyncio.get_running_loop().call_later(RIDES_WITHIN_S, self._ridden)
 
     def close(self) -> None:
         """Let the writer write what is queued, and then end."""
@@ -60,12 +76,14 @@ class Outbox(Generic[T]):
 
     async def take(self) -> list[T]:
         """Wait for items and return the next envelope's worth; an empty list means that the outbox is closed."""
-        while not self._urgent and not self._normal:
-            if self._closed:
+        while not self._due or not (self._urgent or self._normal):
+            if self._closed and not (self._urgent or self._normal):
                 return []
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        return self._next()
+        taken = self._next()
+        self._due = self._closed or bool(self._urgent or self._normal)
+        return taken
 
     def _next(self) -> list[T]:
         taken: list[T] = []
@@ -82,6 +100,12 @@ class Outbox(Generic[T]):
                     return taken
         return taken
 
+    def _ridden(self) -> None:
+        self._riding = None
+        if self._urgent or self._normal:
+            self._wake()
+
     def _wake(self) -> None:
+        self._due = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

@@ -68,7 +68,7 @@ class Attempt:
 
     def __init__(
         self, assignment: Assignment, crew: Crew, sender: ResultSender, *,
-        documents: Callable[[int], AsyncIterator[bytes]], report: Callable[[int, int], None],
+        documents: Callable[[int], AsyncIterator[Bytes]], report: Callable[[int, int], None],
     ) -> None:  # fmt: skip
         self._assignment = assignment
         self._crew = crew

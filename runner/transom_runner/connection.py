@@ -16,7 +16,7 @@ from transom_wire.status import from_rpc_error
 from transom_runner.config import Config
 from transom_runner.credentials import credentials
 from transom_runner.session import Session, SessionEnded, Workshop
-from transom_runner.transfer import BULK_IDLE_MS
+from transom_runner.transfer import BULK_IDLE_MS, Bulk
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +56,7 @@ class Connection:
     async def _serve(self) -> bool:
         """Hold one session; returns whether the server welcomed it."""
         async with self._channel(bulk=False) as control, self._channel(bulk=True) as bulk:
-            session = self._session = Session(
-                runner_service_pb2_grpc.RunnerServiceStub(control), runner_service_pb2_grpc.RunnerServiceStub(bulk), self._workshop
-            )
+            session = self._session = Session(runner_service_pb2_grpc.RunnerServiceStub(control), Bulk(bulk), self._workshop)
             if self._stopping.is_set():
                 return False
             try:

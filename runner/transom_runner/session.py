@@ -15,9 +15,11 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from transom.plugins.v1 import action_pb2
 from transom.runners.v1 import runner_service_pb2 as wire
-from transom.runners.v1 import session_pb2
+from transom.runners.v1 import runner_service_pb2_grpc, session_pb2
 from transom.runs.v1 import run_pb2, transfer_pb2
+from transom_wire.encoding import Bytes
 from transom_wire.errors import RunnerRefused, for_reason
+from transom_wire.limits import ASSIGN_INLINE_BYTES, ASSIGN_INLINE_QUEUED_BYTES, INLINE_BYTES
 from transom_wire.outbox import Outbox, OutboxFull
 from transom_wire.status import to_status
 
@@ -25,7 +27,7 @@ from transom_runner import __version__
 from transom_runner.attempt import Assignment, Attempt, Bounds, Ending
 from transom_runner.catalog import Offer
 from transom_runner.frames import Head
-from transom_runner.transfer import ResultSender, Stub, fetched
+from transom_runner.transfer import Bulk, ResultSender, fetched
 from transom_runner.worker import Crew
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ PERSISTENCES: Final = {
 }
 
 Key = tuple[str, int, int]
+Stub = runner_service_pb2_grpc.RunnerServiceStub
 
 
 class SessionEnded(Exception):
@@ -77,7 +80,7 @@ class Workshop:
 class Session:
     """One control stream. The reader never waits, and one task writes."""
 
-    def __init__(self, control: Stub, bulk: Stub, workshop: Workshop) -> None:
+    def __init__(self, control: Stub, bulk: Bulk, workshop: Workshop) -> None:
         self._control = control
         self._bulk = bulk
         self._workshop = workshop
@@ -234,17 +237,22 @@ class Session:
         left = assign.time_left.ToMicroseconds() / 1e6
         inline = list(assign.inline_documents)
 
-        def documents(index: int) -> AsyncIterator[bytes]:
+        def documents(index: int) -> AsyncIterator[Bytes]:
             return _given(inline[index]) if inline else fetched(self._bulk, fence, index, left)
 
         sender = ResultSender(
-            stub=lambda: self._bulk, fence=fence, max_bytes=shop.max_result_bytes, timeout_s=left,
+            bulk=self._bulk, fence=fence, inline_bytes=self._room(assign), max_bytes=shop.max_result_bytes, timeout_s=left,
             inline=lambda chunks, size: self._put(wire.RunnerItem(result=_result(fence, chunks)), size),
         )  # fmt: skip
         return Attempt(
             _assignment(assign, offer, shop, left), shop.crew(), sender, documents=documents,
             report=lambda done, total: self._report(fence, offer, done, total),
         )  # fmt: skip
+
+    def _room(self, assign: session_pb2.Assign) -> int:
+        """Say how much of a result may ride on this stream, where heartbeats must not wait for long."""
+        crowded = self._outbox.queued_bytes > ASSIGN_INLINE_QUEUED_BYTES
+        return min(assign.inline_result_bytes, INLINE_BYTES if crowded else ASSIGN_INLINE_BYTES)
 
     def _report(self, fence: session_pb2.Fence, offer: Offer, done: int, total: int) -> None:
         progress = session_pb2.AttemptProgress(fence=fence, side_effects=_effects(offer), done=done, total=total)
@@ -268,7 +276,7 @@ class Session:
             self._credit()
 
 
-async def _given(data: bytes) -> AsyncIterator[bytes]:
+async def _given(data: bytes) -> AsyncIterator[Bytes]:
     yield data
 
 

@@ -9,11 +9,23 @@ from typing import Any, Final
 
 import grpc
 from transom.runners.v1 import runner_service_pb2 as wire
-from transom.runners.v1 import runner_service_pb2_grpc, session_pb2
+from transom.runners.v1 import session_pb2
 from transom.runs.v1 import transfer_pb2
-from transom_wire.limits import CHUNK_BYTES, INLINE_BYTES
+from transom_wire.encoding import Bytes, Peel, framed, tag
+from transom_wire.limits import CHUNK_BYTES
 
-Stub = runner_service_pb2_grpc.RunnerServiceStub
+SERVICE: Final = "/transom.runners.v1.RunnerService"
+CHUNKS: Final = tag(wire.PushResultRequest, "chunks")
+DATA: Final = tag(transfer_pb2.ResultChunk, "data")
+
+
+class Bulk:
+    """The connection of bytes: its methods read and write chunks without copies."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        request = wire.FetchDocumentRequest.SerializeToString
+        self.fetch: Any = channel.unary_stream(f"{SERVICE}/FetchDocument", request, Peel(wire.FetchDocumentResponse, ("chunks", "data")))
+        self.push: Any = channel.stream_stream(f"{SERVICE}/PushResult", None, wire.PushResultResponse.FromString)
 
 
 class OutputTooLarge(Exception):
@@ -37,17 +49,17 @@ class Part:
         return f"Part({self.media_type}, {len(self.data)} bytes)"
 
 
-async def fetched(stub: Stub, fence: session_pb2.Fence, document: int, timeout_s: float) -> AsyncIterator[bytes]:
+async def fetched(bulk: Bulk, fence: session_pb2.Fence, document: int, timeout_s: float) -> AsyncIterator[Bytes]:
     """Yield a document's bytes in order, as the server sends them.
 
     Raises:
         TransferBroken: The server ended the stream with an error.
     """
-    call = stub.FetchDocument(wire.FetchDocumentRequest(fence=fence, document=document), timeout=timeout_s)
+    call = bulk.fetch(wire.FetchDocumentRequest(fence=fence, document=document), timeout=timeout_s)
     try:
-        async for response in call:
+        async for response, data in call:
             for chunk in response.chunks:
-                yield chunk.data
+                yield chunk.data if data is None else data
     except grpc.aio.AioRpcError:
         raise TransferBroken from None
     finally:
@@ -55,19 +67,19 @@ async def fetched(stub: Stub, fence: session_pb2.Fence, document: int, timeout_s
 
 
 class ResultSender:
-    """Send one attempt's result: its first 64 KiB on the session, the rest against credit on a stream of their own."""
+    """Send one attempt's result: as much on the session as the assignment allows, the rest against credit on a stream of their own."""
 
     def __init__(
-        self, *, stub: Callable[[], Stub], fence: session_pb2.Fence, inline: Callable[[list[transfer_pb2.ResultChunk], int], None],
-        max_bytes: int, timeout_s: float,
+        self, *, bulk: Bulk, fence: session_pb2.Fence, inline: Callable[[list[transfer_pb2.ResultChunk], int], None],
+        inline_bytes: int, max_bytes: int, timeout_s: float,
     ) -> None:  # fmt: skip
-        self._stub = stub
+        self._bulk = bulk
         self._fence = fence
         self._inline = inline
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._push: _Push | None = None
-        self._room = INLINE_BYTES
+        self._room = inline_bytes
         self._total = 0
         self.parts = 0
 
@@ -84,13 +96,15 @@ class ResultSender:
             raise OutputTooLarge
         if self._push is None and len(part.data) <= self._room:
             self._room -= len(part.data)
-            self._inline([_chunk(part, number, 0, part.data)], len(part.data))
+            self._inline([_chunk(part, number, 0, len(part.data), data=part.data)], len(part.data))
             return
         if self._push is None:
-            self._push = _Push(self._stub(), self._fence, self._timeout_s)
+            self._push = _Push(self._bulk, self._fence, self._timeout_s)
         # An empty part is one empty chunk.
-        for offset in range(0, max(1, len(part.data)), CHUNK_BYTES):
-            await self._push.send(_chunk(part, number, offset, part.data[offset : offset + CHUNK_BYTES]))
+        view = memoryview(part.data)
+        for offset in range(0, max(1, len(view)), CHUNK_BYTES):
+            data = view[offset : offset + CHUNK_BYTES]
+            await self._push.send(_chunk(part, number, offset, len(data)), data)
 
     async def close(self) -> None:
         """Wait until the server has everything.
@@ -110,25 +124,25 @@ class ResultSender:
 class _Push:
     """One `PushResult` stream."""
 
-    def __init__(self, stub: Stub, fence: session_pb2.Fence, timeout_s: float) -> None:
-        self._call: Any = stub.PushResult(timeout=timeout_s)
+    def __init__(self, bulk: Bulk, fence: session_pb2.Fence, timeout_s: float) -> None:
+        self._call: Any = bulk.push(timeout=timeout_s)
         self._fence: session_pb2.Fence | None = fence
         self._sent = 0
         self._granted = 0
 
-    async def send(self, chunk: transfer_pb2.ResultChunk) -> None:
+    async def send(self, chunk: transfer_pb2.ResultChunk, data: memoryview) -> None:
         """Send a chunk once there is credit for it."""
         try:
             if self._fence is not None:
-                await self._call.write(wire.PushResultRequest(fence=self._fence))
+                await self._call.write(wire.PushResultRequest(fence=self._fence).SerializeToString())
                 self._fence = None
-            self._sent += len(chunk.data)
+            self._sent += len(data)
             while self._sent > self._granted:
                 response = await self._call.read()
                 if response is grpc.aio.EOF:
                     raise TransferBroken
                 self._granted = max(self._granted, response.credits[-1].total_bytes)
-            await self._call.write(wire.PushResultRequest(chunks=[chunk]))
+            await self._call.write(b"".join(framed(CHUNKS, [chunk.SerializeToString(), *framed(DATA, [data])])))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.UsageError):
             raise TransferBroken from None
 
@@ -149,9 +163,9 @@ class _Push:
         self._call.cancel()
 
 
-def _chunk(part: Part, number: int, offset: int, data: bytes) -> transfer_pb2.ResultChunk:
+def _chunk(part: Part, number: int, offset: int, size: int, *, data: bytes = b"") -> transfer_pb2.ResultChunk:
     return transfer_pb2.ResultChunk(
-        part=number, offset=offset, data=data, last=offset + len(data) == len(part.data), document=part.document, page=part.page,
+        part=number, offset=offset, data=data, last=offset + size == len(part.data), document=part.document, page=part.page,
         media_type=part.media_type,
     )  # fmt: skip
 

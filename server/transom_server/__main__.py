@@ -97,6 +97,7 @@ def _run(config: Config, *, exit_with_parent: bool) -> int:
 async def _serve(config: Config, *, exit_with_parent: bool) -> int:
     from transom_server.app import App
     from transom_server.listener import PortTaken
+    from transom_server.trimming import collect_rarely
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -112,6 +113,7 @@ async def _serve(config: Config, *, exit_with_parent: bool) -> int:
         text = str(error) if isinstance(error, PortTaken) else "a port or file cannot be opened"
         print(f"error: {text}", file=sys.stderr)  # noqa: T201
         return 1
+    collect_rarely()
     await stop.wait()
     await app.drain()
     await app.close()

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
-from typing import Protocol
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 from transom_wire.errors import (
     Cancelled,
@@ -65,6 +66,7 @@ class Dispatch:
         """How many runs have ended so far."""
         self.idle = asyncio.Event()
         self.idle.set()
+        self._later: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
 
     # A run's beginning and end.
 
@@ -72,8 +74,25 @@ class Dispatch:
         """Take a run: it will have exactly one outcome."""
         self.runs[run.id] = run
         self.idle.clear()
-        run.deadline = asyncio.get_running_loop().call_later(max(0.0, run.time_left_s()), self._deadline, run)
+        self._afterwards(self._begin, run)
+
+    def _begin(self, run: Run) -> None:
         self._outcomes.begin(run)
+        if not run.ended:
+            run.deadline = asyncio.get_running_loop().call_later(max(0.0, run.time_left_s()), self._deadline, run)
+
+    def _afterwards(self, do: Callable[..., None], *arguments: object) -> None:
+        """Do what nobody waits for once the writers have had their turn: a runner or caller has its message by then."""
+        if not self._later:
+            loop = asyncio.get_running_loop()
+            # A writer that is woken in this turn of the loop writes in the next.
+            loop.call_soon(loop.call_soon, self._do_later)
+        self._later.append((do, arguments))
+
+    def _do_later(self) -> None:
+        while self._later:
+            do, arguments = self._later.popleft()
+            do(*arguments)
 
     def enqueue(self, run: Run) -> None:
         """Let a run whose bytes can be read wait for a runner."""
@@ -129,13 +148,17 @@ class Dispatch:
 
     def _end(self, run: Run, done: Done) -> None:
         self._scheduler.withdraw(run.id)
+        self.runs.pop(run.id, None)
+        self._outcomes.finish(run, done)
+        self._afterwards(self._ended, run)
+
+    def _ended(self, run: Run) -> None:
         if run.deadline is not None:
             run.deadline.cancel()
         if run.attempts and (timer := run.attempts[-1].revoke) is not None:
             timer.cancel()
-        self.runs.pop(run.id, None)
+        self._outcomes.settle(run)
         self.ended += 1
-        self._outcomes.finish(run, done)
         if not self.runs:
             self.idle.set()
 
@@ -168,10 +191,8 @@ class Dispatch:
         if found is None:
             return
         run, attempt = found
-        if attempt.revoke is not None:
-            attempt.revoke.cancel()
-            attempt.revoke = None
         if accepted:
+            # The timer that would revoke it sees this, and does nothing.
             attempt.accepted = True
             run.sink.started(run, attempt)
         else:
@@ -189,13 +210,10 @@ class Dispatch:
             if total or done:
                 run.sink.progress(run, done, total)
 
-    def result(self, session: Assignee, run_id: str, number: int, token: int, piece: Piece) -> bool:
-        """Pass a piece of an attempt's result on to whoever waits; returns whether the session still has that attempt."""
+    def given(self, session: Assignee, run_id: str, number: int, token: int) -> Run | None:
+        """Return the run whose newest attempt has this fence, if this session has it."""
         found = self._held(session, run_id, number, token)
-        if found is None:
-            return False
-        found[0].sink.result(found[0], piece)
-        return not found[0].ended
+        return found[0] if found is not None else None
 
     def pushed(self, runner: str, run_id: str, number: int, token: int, piece: Piece) -> None:
         """Pass a piece on that came beside the session."""
@@ -212,8 +230,8 @@ class Dispatch:
         attempt.state = done.state
         attempt.side_effects = done.side_effects
         attempt.reason = done.error.reason if done.error is not None else ""
-        session.release(run, attempt)
         self._end(run, done)
+        self._afterwards(session.release, run, attempt)
 
     def current(self, runner: str, run_id: str, number: int, token: int) -> Run | None:
         """Return the run whose newest attempt has this fence, if this runner has it."""
@@ -248,11 +266,15 @@ class Dispatch:
         )
         run.attempts.append(attempt)
         run.state = State.RUNNING
-        run.result_taken = 0
+        run.result_taken = run.inline_result_taken = 0
         if not run.started_at:
             run.started_at, run.started_clock = time.time(), clock
-        attempt.revoke = asyncio.get_running_loop().call_later(self._accept_within_s, self._unanswered, run, attempt)
         session.assign(run, attempt)
+        self._afterwards(self._assigned, run, attempt)
+
+    def _assigned(self, run: Run, attempt: Attempt) -> None:
+        if not run.ended and not attempt.accepted:
+            attempt.revoke = asyncio.get_running_loop().call_later(self._accept_within_s, self._unanswered, run, attempt)
         run.changed()
 
     def _unanswered(self, run: Run, attempt: Attempt) -> None:

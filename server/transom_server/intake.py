@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from msgspec.structs import replace
+from transom_wire.encoding import Bytes
 from transom_wire.errors import (
     ActionUnknown,
     DeadlinePast,
@@ -18,7 +20,7 @@ from transom_wire.errors import (
     TooManyRuns,
     TransomError,
 )  # fmt: skip
-from transom_wire.limits import INLINE_BYTES, RELAY_WINDOW_BYTES, RESULT_WINDOW_BYTES
+from transom_wire.limits import ASSIGN_INLINE_BYTES, INLINE_BYTES, RELAY_WINDOW_BYTES, RESULT_WINDOW_BYTES
 
 from transom_server.budget import Budget, Room
 from transom_server.dispatch import Dispatch
@@ -53,13 +55,39 @@ class Intake:
         self.draining = False
         metrics.held_bytes.set_function(lambda: budget.used_bytes)
 
-    def start(self, caller: Caller, request: Request, sink: Sink, inline: Sequence[bytes] = ()) -> Run:
-        """Accept a run; with `inline`, all its bytes are here already.
+    def complete(self, request: Request) -> Request:
+        """Check what does not change while the server runs, and fill in its defaults.
+
+        Raises:
+            TransomError: The request asks for what this server never does.
+        """
+        largest = self._limits.max_document_bytes
+        if any(document.size_bytes > largest for document in request.documents):
+            raise DocumentTooLarge(metadata={"max_bytes": str(largest)})
+        held = request.size_bytes if request.replay is Replay.SERVER_MEMORY else RELAY_WINDOW_BYTES
+        if held + RESULT_WINDOW_BYTES > self._budget.total_bytes:
+            raise DocumentTooLarge(metadata={"max_bytes": str(self._budget.total_bytes - RESULT_WINDOW_BYTES)})
+        if not request.documents:
+            raise InvalidRequest(violations=[("documents", "at least one document is needed")])
+        if request.min_containment > 4:
+            raise PolicyRefused
+        timeout = request.timeout_s or self._limits.default_timeout_s
+        if timeout <= 0:
+            raise DeadlinePast
+        containment = request.min_containment or self._limits.min_containment
+        return replace(request, timeout_s=min(timeout, self._limits.max_timeout_s), min_containment=containment)
+
+    def start(self, caller: Caller, request: Request, sink: Sink, inline: Sequence[Bytes] = ()) -> Run:
+        """Accept a run whose request is complete; with `inline`, all its bytes are here already.
 
         Raises:
             TransomError: The run is refused; nothing of it is kept.
         """
-        request = self._checked(request)
+        if self.draining:
+            raise ServerDraining
+        if len(self._dispatch.runs) >= self._limits.max_runs:
+            raise TooManyRuns
+        self._check_action(request)
         keep = bool(inline) or request.replay is Replay.SERVER_MEMORY
         run: Run
         payload = Payload(
@@ -75,15 +103,15 @@ class Intake:
         sink.accepted(run)
         held = request.size_bytes if keep else min(request.size_bytes, RELAY_WINDOW_BYTES)
         # Small results come without credit; larger ones within a window, or into a room of their own.
-        room = INLINE_BYTES if inline else RESULT_WINDOW_BYTES // 4
-        self._reserve(run, held + room)
+        run.inline_result_bytes = INLINE_BYTES if inline else ASSIGN_INLINE_BYTES
+        self._reserve(run, held + run.inline_result_bytes)
         return run
 
     def room(self) -> Room:
         """Return an empty room in the memory budget, for a result that is gathered before it leaves."""
         return Room(self._budget)
 
-    def append(self, run: Run, document: int, offset: int, data: bytes, pass_number: int) -> None:
+    def append(self, run: Run, document: int, offset: int, data: Bytes, pass_number: int) -> None:
         """Take a chunk of a run's document; a chunk that breaks the rules ends the run."""
         if run.ended:
             return
@@ -108,7 +136,7 @@ class Intake:
 
     def _waits_for_bytes(self, run: Run) -> bool:
         """Whether the run is to be assigned only once its bytes are here, since they fit the assignment."""
-        return run.request.size_bytes <= INLINE_BYTES
+        return run.request.size_bytes <= ASSIGN_INLINE_BYTES
 
     def _reserve(self, run: Run, size_bytes: int) -> None:
         if self._budget.try_reserve(size_bytes):
@@ -140,29 +168,6 @@ class Intake:
         if not self._waits_for_bytes(run):
             self._dispatch.enqueue(run)
 
-    def _checked(self, request: Request) -> Request:
-        if self.draining:
-            raise ServerDraining
-        if len(self._dispatch.runs) >= self._limits.max_runs:
-            raise TooManyRuns
-        self._check_size(request)
-        self._check_action(request)
-        timeout = request.timeout_s or self._limits.default_timeout_s
-        if timeout <= 0:
-            raise DeadlinePast
-        containment = request.min_containment or self._limits.min_containment
-        return replace(request, timeout_s=min(timeout, self._limits.max_timeout_s), min_containment=containment)
-
-    def _check_size(self, request: Request) -> None:
-        largest = self._limits.max_document_bytes
-        if any(document.size_bytes > largest for document in request.documents):
-            raise DocumentTooLarge(metadata={"max_bytes": str(largest)})
-        held = request.size_bytes if request.replay is Replay.SERVER_MEMORY else RELAY_WINDOW_BYTES
-        if held + RESULT_WINDOW_BYTES > self._budget.total_bytes:
-            raise DocumentTooLarge(metadata={"max_bytes": str(self._budget.total_bytes - RESULT_WINDOW_BYTES)})
-        if not request.documents:
-            raise InvalidRequest(violations=[("documents", "at least one document is needed")])
-
     def _check_action(self, request: Request) -> None:
         action = self._offers.find(request.action)
         if action is None:
@@ -176,5 +181,3 @@ class Intake:
             action.check_media_type(document.media_type)
             if action.max_bytes and document.size_bytes > action.max_bytes:
                 raise DocumentTooLarge(metadata={"max_bytes": str(action.max_bytes)})
-        if request.min_containment > 4:
-            raise PolicyRefused

@@ -140,8 +140,10 @@ def bound(unary: frozenset[str], at_most_s: float) -> Layer:
 class Layers(grpc.aio.ServerInterceptor):
     """Apply layers to every handler, outermost first; a method's handler is wrapped once."""
 
-    def __init__(self, *layers: Layer) -> None:
+    def __init__(self, *layers: Layer, readers: Mapping[str, Callable[[bytes], Any]]) -> None:
         self._layers = layers
+        self._readers = readers
+        """Methods whose requests are read in another way than protobuf's."""
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -167,7 +169,7 @@ class Layers(grpc.aio.ServerInterceptor):
             (True, False): grpc.stream_unary_rpc_method_handler,
             (True, True): grpc.stream_stream_rpc_method_handler,
         }[handler.request_streaming, handler.response_streaming]
-        return make(serve, handler.request_deserializer, _encoded(handler.response_serializer))
+        return make(serve, self._readers.get(method, handler.request_deserializer), _encoded(handler.response_serializer))
 
     def _through(self, method: str, behaviour: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
         async def serve(request: Any, context: Context) -> Any:

@@ -16,6 +16,7 @@ from transom.runners.v1 import fleet_service_pb2, fleet_service_pb2_grpc, runner
 from transom.runs.v1 import run_service_pb2, run_service_pb2_grpc
 from transom_wire.channel import server_options
 from transom_wire.credentials import TlsFiles, server_credentials
+from transom_wire.encoding import Peel
 
 from transom_server import interceptors
 from transom_server.api.fleet import ActionService, FleetService
@@ -31,6 +32,14 @@ SERVICES: Sequence[ServiceDescriptor] = (
     fleet_service_pb2.DESCRIPTOR.services_by_name["FleetService"],
     action_service_pb2.DESCRIPTOR.services_by_name["ActionService"],
 )
+READERS: Mapping[str, Peel] = {
+    "/transom.runs.v1.RunService/Process": Peel(
+        run_service_pb2.ProcessRequest, ("items", "chunk", "data"), ("items", "start", "inline_documents")
+    ),
+    "/transom.runners.v1.RunnerService/Session": Peel(runner_service_pb2.SessionRequest, ("items", "result", "chunks", "data")),
+    "/transom.runners.v1.RunnerService/PushResult": Peel(runner_service_pb2.PushResultRequest, ("chunks", "data")),
+}
+"""Requests that carry chunks: their bytes are taken out without a copy."""
 REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 UNARY_AT_MOST_S = 3600.0
 
@@ -54,6 +63,7 @@ class Listener:
                     interceptors.identify(verifier, trust_domain, policies),
                     interceptors.admit(policies),
                     interceptors.bound(_unary(SERVICES), UNARY_AT_MOST_S),
+                    readers=READERS,
                 ),
             ),
         )

@@ -33,6 +33,8 @@ class Action:
     max_bytes: int
     max_pages: int
     validator: Validator | None = field(default=None, compare=False, repr=False)
+    needs_parameters: bool = True
+    """Whether the schema refuses a run without parameters."""
 
     def check_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Check parameters against the action's schema. Only field paths and rule names are told, never a value.
@@ -40,7 +42,7 @@ class Action:
         Raises:
             BadParameters: With one violation for each field that does not fit.
         """
-        if self.validator is None or (not parameters and not self.parameters_schema):
+        if self.validator is None or not (parameters or self.needs_parameters):
             return
         errors = list(self.validator.iter_errors(dict(parameters)))
         if errors:
@@ -120,4 +122,5 @@ def prepared(action: Action) -> Action:
             schema = given
         except (ValueError, SchemaError, RecursionError):
             pass
-    return replace(action, validator=Validator(schema))
+    validator = Validator(schema)
+    return replace(action, validator=validator, needs_parameters=not validator.is_valid({}))

@@ -41,11 +41,15 @@ class Outcomes:
             pages=done.pages, pages_failed=done.pages_failed,
             queued_s=started - run.clock, running_s=now - started, total_s=now - run.clock,
         )  # fmt: skip
+        run.sink.outcome(run, run.outcome)
+
+    def settle(self, run: Run) -> None:
+        """Let an ended run's bytes go, and note its end."""
+        assert run.outcome is not None
         run.payload.drop()
         self._budget.release(run.reserved_bytes)
         run.reserved_bytes = 0
         run.on_taken.set()
         self._journal.note(run)
         self._metrics.ended(run.outcome)
-        run.sink.outcome(run, run.outcome)
         run.changed()

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
+from transom_wire.encoding import Bytes
 from transom_wire.errors import ChunkOutOfOrder, CreditExceeded, InvalidRequest, RunUnknown, SizeMismatch
 from transom_wire.limits import MAX_CHUNK_BYTES
 
@@ -16,7 +17,7 @@ class _Held:
     """One document: its chunks, and how many of its bytes have come and gone."""
 
     size_bytes: int
-    chunks: deque[bytes] = field(default_factory=deque)
+    chunks: deque[Bytes] = field(default_factory=deque)
     received: int = 0
 
     @property
@@ -36,6 +37,7 @@ class Payload:
         self._granted = granted
         self._window = window_bytes
         self._credit = 0
+        self._received = 0
         self._consumed = 0
         self._changed = asyncio.Event()
         self._dropped = False
@@ -48,14 +50,14 @@ class Payload:
     @property
     def complete(self) -> bool:
         """Whether every byte has come."""
-        return all(held.complete for held in self._held)
+        return self._received == self.total_bytes
 
     @property
     def untouched(self) -> bool:
         """Whether every byte that came is still here, so that another attempt can have them."""
         return self._keep or self._consumed == 0
 
-    def fill(self, documents: Sequence[bytes]) -> None:
+    def fill(self, documents: Sequence[Bytes]) -> None:
         """Take whole documents at once.
 
         Raises:
@@ -66,12 +68,13 @@ class Payload:
         for held, document in zip(self._held, documents, strict=True):
             held.chunks.append(document)
             held.received = len(document)
+            self._received += len(document)
 
     def open(self) -> None:
         """Grant the first credit: everything where bytes are kept, a window where they are relayed."""
         self._grant(self.total_bytes if self._keep else min(self.total_bytes, self._window))
 
-    def append(self, document: int, offset: int, data: bytes, pass_number: int) -> None:
+    def append(self, document: int, offset: int, data: Bytes, pass_number: int) -> None:
         """Take the next chunk of a document; chunks of an earlier pass are dropped.
 
         Raises:
@@ -89,17 +92,18 @@ class Payload:
             raise ChunkOutOfOrder
         if offset + len(data) > held.size_bytes:
             raise SizeMismatch
-        if sum(one.received for one in self._held) + len(data) > self._credit:
+        if self._received + len(data) > self._credit:
             raise CreditExceeded
         held.chunks.append(data)
         held.received += len(data)
+        self._received += len(data)
         self._changed.set()
 
-    def whole(self) -> list[bytes]:
+    def whole(self) -> list[Bytes]:
         """Return every document whole, for an assignment that carries them inline."""
-        return [b"".join(held.chunks) for held in self._held]
+        return [held.chunks[0] if len(held.chunks) == 1 else b"".join(held.chunks) for held in self._held]
 
-    async def read(self, document: int) -> AsyncIterator[tuple[int, bytes]]:
+    async def read(self, document: int) -> AsyncIterator[tuple[int, Bytes]]:
         """Yield a document's chunks with their offsets, as they come. The reader bounds the wait.
 
         Raises:
@@ -140,7 +144,7 @@ class Payload:
     def rewind(self) -> int:
         """Ask for everything again: returns the number of the new pass."""
         self.pass_number += 1
-        self._credit = self._consumed = 0
+        self._credit = self._received = self._consumed = 0
         for held in self._held:
             held.chunks.clear()
             held.received = 0

@@ -1,4 +1,7 @@
-"""One live run: what was asked, where it stands, and who waits for it."""
+"""One live run: what was asked, where it stands, and who waits for it.
+
+Values that every run makes are msgspec structs: a frozen dataclass takes ten times as long to make.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Protocol
 
+import msgspec
+from transom_wire.encoding import Bytes
 from transom_wire.errors import TransomError
 
 from transom_server.payload import Payload
@@ -52,8 +57,7 @@ class Waiting(IntEnum):
     MEMORY = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DocumentSpec:
+class DocumentSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller promises about one document."""
 
     media_type: str
@@ -61,8 +65,7 @@ class DocumentSpec:
     sha256: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller asks for: everything but the bytes."""
 
     action: str
@@ -74,15 +77,11 @@ class Request:
     zone: str
     replay: Replay
     max_attempts: int
-
-    @property
-    def size_bytes(self) -> int:
-        """Size of all documents."""
-        return sum(document.size_bytes for document in self.documents)
+    size_bytes: int
+    """Size of all documents."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What the runner measured about the processes that held content."""
 
     containment: int = 0
@@ -93,13 +92,12 @@ class Evidence:
     cpu_time_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of a result on its way to the caller."""
 
     part: int
     offset: int
-    data: bytes
+    data: Bytes
     last: bool
     document: int
     page: int
@@ -126,8 +124,7 @@ class Attempt:
     revoke: asyncio.TimerHandle | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class Done(msgspec.Struct, frozen=True, kw_only=True):
     """How an attempt ended, as its runner reports it."""
 
     state: State
@@ -140,8 +137,7 @@ class Done:
     running_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended."""
 
     state: State
@@ -219,6 +215,9 @@ class Run:
     sink: Sink
     payload: Payload
     reserved_bytes: int = 0
+    inline_result_bytes: int = 0
+    """How much of its result may come on a runner's session: it is reserved."""
+    inline_result_taken: int = 0
     state: State = State.QUEUED
     attempts: list[Attempt] = field(default_factory=list)
     outcome: Outcome | None = None

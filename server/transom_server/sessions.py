@@ -8,25 +8,40 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable
+from functools import lru_cache
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
 from transom.plugins.v1 import action_pb2
 from transom.runners.v1 import session_pb2
 from transom.runners.v1.runner_service_pb2 import RunnerItem, ServerItem, SessionResponse
 from transom.runs.v1 import run_pb2, transfer_pb2
+from transom_wire.encoding import Bytes, boxed, framed, tag, varint
 from transom_wire.errors import InvalidRequest
-from transom_wire.limits import INLINE_BYTES, MIB
+from transom_wire.limits import ASSIGN_INLINE_BYTES, ASSIGN_INLINE_QUEUED_BYTES, INLINE_BYTES, MIB
 from transom_wire.outbox import Outbox, OutboxFull
 from transom_wire.status import from_status
 
 from transom_server.dispatch import Dispatch
 from transom_server.offers import Action
-from transom_server.run import Attempt, Done, Evidence, Piece, Run, SideEffects, State
+from transom_server.run import Attempt, DocumentSpec, Done, Evidence, Piece, Run, SideEffects, State
 from transom_server.scheduler import Offer
 
 log = logging.getLogger(__name__)
 
 PROTOCOL = 1
+ITEMS = tag(SessionResponse, "items")
+SEQUENCE = tag(SessionResponse, "sequence")
+ACK = tag(SessionResponse, "ack")
+ASSIGN = tag(ServerItem, "assign")
+RELEASE = tag(ServerItem, "release")
+RELEASED = tag(session_pb2.ReleaseAttempt, "fence")
+FENCE = tag(session_pb2.Assign, "fence")
+TIME_LEFT = tag(session_pb2.Assign, "time_left")
+PARAMETERS = tag(session_pb2.Assign, "parameters")
+INLINE_RESULT = tag(session_pb2.Assign, "inline_result_bytes")
+INLINE = tag(session_pb2.Assign, "inline_documents")
+ACCEPT_WITHIN = Duration(seconds=2)
 ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.DEADLINE_EXCEEDED})
 
 
@@ -50,7 +65,7 @@ class RunnerSession:
         self.draining = False
         self.running = 0
         self.heard_at = time.time()
-        self.outbox: Outbox[ServerItem] = Outbox(max_items=65_536, max_bytes=64 * MIB)
+        self.outbox: Outbox[list[Bytes]] = Outbox(max_items=65_536, max_bytes=64 * MIB)
         self._unread = asyncio.Event()
         self._dispatch = dispatch
         self._heard = self._spoke = time.monotonic()
@@ -59,7 +74,6 @@ class RunnerSession:
         self._sequence = 0
         self._processed = 1  # Hello
         self.greeting: list[RunnerItem] = []
-        self.inline_results: dict[tuple[str, int], int] = {}
 
     @property
     def action_names(self) -> list[str]:
@@ -78,26 +92,31 @@ class RunnerSession:
     def assign(self, run: Run, attempt: Attempt) -> None:
         """Give the runner an attempt; small documents ride along."""
         request = run.request
-        item = ServerItem()
-        assign = item.assign
-        assign.fence.run, assign.fence.attempt, assign.fence.token = run.id, attempt.number, attempt.token
-        assign.action, assign.tenant = request.action, run.tenant
-        if request.parameters:
-            assign.parameters.update(dict(request.parameters))
-        for document in request.documents:
-            assign.documents.add(media_type=document.media_type, size_bytes=document.size_bytes, sha256=document.sha256)
-        size = 0
-        if run.payload.complete and request.size_bytes <= INLINE_BYTES:
-            assign.inline_documents.extend(run.payload.whole())
-            size = request.size_bytes
         left = max(0.0, run.time_left_s())
-        assign.time_left.seconds, assign.time_left.nanos = int(left), int(left % 1 * 1e9)
-        assign.accept_within.seconds = 2
-        self._put(item, size)
+        digests = any(document.sha256 for document in request.documents)
+        head = (_described if digests else _described_before)(request.action, run.tenant, request.documents)
+        time_left = Duration(seconds=int(left), nanos=int(left % 1 * 1e9)).SerializeToString()
+        head += boxed(FENCE, _fence(run, attempt).SerializeToString()) + boxed(TIME_LEFT, time_left)
+        head += INLINE_RESULT + varint(run.inline_result_bytes)
+        if request.parameters:
+            parameters = Struct()
+            parameters.update(dict(request.parameters))
+            head += boxed(PARAMETERS, parameters.SerializeToString())
+        parts: list[Bytes] = [head]
+        size = 0
+        if self._carries(request.size_bytes) and run.payload.complete:
+            for document in run.payload.whole():
+                parts += framed(INLINE, [document])
+            size = request.size_bytes
+        self._queue(framed(ASSIGN, parts), size)
+
+    def _carries(self, size_bytes: int) -> bool:
+        """Say whether so many bytes may ride on this stream, where cancels must not wait for long."""
+        queued = self.outbox.queued_bytes
+        return size_bytes <= INLINE_BYTES or (size_bytes <= ASSIGN_INLINE_BYTES and queued < ASSIGN_INLINE_QUEUED_BYTES)
 
     def cancel(self, run: Run, attempt: Attempt) -> None:
         """Ask the runner to end an attempt, ahead of everything that is queued but its own assignment."""
-        self.inline_results.pop((run.id, attempt.number), None)
         item = ServerItem(cancel=session_pb2.CancelAttempt(fence=_fence(run, attempt), kill_after=self._kill_after))
         self._put(item, urgent=attempt.accepted)
 
@@ -107,8 +126,8 @@ class RunnerSession:
 
     def release(self, run: Run, attempt: Attempt) -> None:
         """Let the runner forget an attempt."""
-        self.inline_results.pop((run.id, attempt.number), None)
-        self._put(ServerItem(release=session_pb2.ReleaseAttempt(fence=_fence(run, attempt))))
+        fence = _fence(run, attempt).SerializeToString()
+        self._queue([boxed(RELEASE, boxed(RELEASED, fence))], rides=True)
 
     def goodbye(self, spread_s: float) -> None:
         """Tell the runner that this server goes away."""
@@ -116,24 +135,28 @@ class RunnerSession:
         spread.FromMilliseconds(int(spread_s * 1000))
         self._put(ServerItem(goodbye=session_pb2.Goodbye(spread=spread)))
 
-    def _put(self, item: ServerItem, size_bytes: int = 0, *, urgent: bool = False) -> None:
+    def _put(self, item: ServerItem, *, urgent: bool = False) -> None:
+        self._queue([item.SerializeToString()], urgent=urgent)
+
+    def _queue(self, parts: list[Bytes], size_bytes: int = 0, *, urgent: bool = False, rides: bool = False) -> None:
         # Never fails, since callers and other runners lead here: a runner that reads nothing harms only itself.
         try:
-            self.outbox.put(item, size_bytes, urgent=urgent)
+            self.outbox.put(framed(ITEMS, parts), size_bytes, urgent=urgent, rides=rides)
         except OutboxFull:
             self._unread.set()
 
-    def envelope(self, items: list[ServerItem]) -> SessionResponse:
-        """Number items and acknowledge what was processed."""
+    def envelope(self, items: list[list[Bytes]]) -> bytes:
+        """Number items and acknowledge what was processed; the bytes of documents are copied here, once."""
         first = self._sequence + 1
         self._sequence += len(items)
         self._spoke = time.monotonic()
-        return SessionResponse(sequence=first, ack=self._processed, items=items)
+        head = SEQUENCE + varint(first) + ACK + varint(self._processed)
+        return b"".join([head, *[part for item in items for part in item]])
 
     # What the runner says.
 
-    def handle(self, items: Iterable[RunnerItem]) -> None:
-        """Act on what the runner sent."""
+    def handle(self, items: Iterable[RunnerItem], data: memoryview | None = None) -> None:
+        """Act on what the runner sent; `data` is the bytes of a result if they were taken out of the only item."""
         self._heard = time.monotonic()
         self.heard_at = time.time()
         for item in items:
@@ -142,7 +165,7 @@ class RunnerSession:
             if kind == "reply":
                 self._dispatch.replied(self, *_key(item.reply.fence), accepted=item.reply.accepted)
             elif kind == "result":
-                self._result(item.result)
+                self._result(item.result, data)
             elif kind == "done":
                 self._dispatch.done(self, *_key(item.done.fence), _done(item.done))
             elif kind == "credit":
@@ -158,16 +181,19 @@ class RunnerSession:
                 self._dispatch.drain_session(self)
                 self._put(ServerItem(barrier=session_pb2.DrainBarrier()))
 
-    def _result(self, result: session_pb2.AttemptResult) -> None:
+    def _result(self, result: session_pb2.AttemptResult, data: memoryview | None) -> None:
         run_id, number, token = _key(result.fence)
-        seen, ours = self.inline_results.get((run_id, number), 0), False
+        run = self._dispatch.given(self, run_id, number, token)
+        if run is None:
+            return
         for chunk in result.chunks:
-            seen += len(chunk.data)
-            if seen > INLINE_BYTES:
-                raise InvalidRequest("more than 64 KiB of an attempt's result on the control stream")
-            ours = self._dispatch.result(self, run_id, number, token, piece_of(chunk, number))
-        if ours:
-            self.inline_results[(run_id, number)] = seen
+            piece = piece_of(chunk, number, data)
+            run.inline_result_taken += len(piece.data)
+            if run.inline_result_taken > run.inline_result_bytes:
+                raise InvalidRequest("more of an attempt's result on the session than its assignment allows")
+            run.sink.result(run, piece)
+            if run.ended:
+                return
 
     async def watch(self) -> None:
         """Say something when nothing else was said, and return once the runner has been silent for too long.
@@ -205,6 +231,18 @@ class Sessions:
             del self.by_runner[session.runner]
 
 
+def _described(action: str, tenant: str, documents: tuple[DocumentSpec, ...]) -> bytes:
+    """Encode what an assignment says of a run's kind."""
+    return session_pb2.Assign(
+        action=action, tenant=tenant, accept_within=ACCEPT_WITHIN,
+        documents=[run_pb2.DocumentSpec(media_type=one.media_type, size_bytes=one.size_bytes, sha256=one.sha256) for one in documents],
+    ).SerializeToString()  # fmt: skip
+
+
+# Digests speak of content: nothing remembers them.
+_described_before = lru_cache(maxsize=1024)(_described)
+
+
 def _fence(run: Run, attempt: Attempt) -> session_pb2.Fence:
     return session_pb2.Fence(run=run.id, attempt=attempt.number, token=attempt.token)
 
@@ -213,11 +251,11 @@ def _key(fence: session_pb2.Fence) -> tuple[str, int, int]:
     return fence.run, fence.attempt, fence.token
 
 
-def piece_of(chunk: transfer_pb2.ResultChunk, attempt: int) -> Piece:
-    """Read a chunk of a result."""
+def piece_of(chunk: transfer_pb2.ResultChunk, attempt: int, data: memoryview | None = None) -> Piece:
+    """Read a chunk of a result; `data` is its bytes if they were taken out of it."""
     return Piece(
-        part=chunk.part, offset=chunk.offset, data=chunk.data, last=chunk.last, document=chunk.document, page=chunk.page,
-        media_type=chunk.media_type, attempt=attempt,
+        part=chunk.part, offset=chunk.offset, data=chunk.data if data is None else data, last=chunk.last, document=chunk.document,
+        page=chunk.page, media_type=chunk.media_type, attempt=attempt,
     )  # fmt: skip
 
 

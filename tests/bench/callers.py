@@ -10,7 +10,8 @@ from typing import Any
 
 import grpc
 from transom.runs.v1 import run_pb2, run_service_pb2, run_service_pb2_grpc, transfer_pb2
-from transom_wire.limits import INLINE_BYTES, MIB, RESULT_WINDOW_BYTES
+from transom_wire.encoding import Bytes, Peel, boxed, framed, tag, varint
+from transom_wire.limits import INLINE_BYTES, MAX_CHUNK_BYTES, MIB, RESULT_WINDOW_BYTES
 from transom_wire.outbox import Outbox
 
 MEDIA_TYPE = "application/octet-stream"
@@ -18,6 +19,16 @@ MAX_QUEUED = 65_536
 TIMEOUT_S = 60
 GRANT_BYTES = MIB
 """Result bytes after which a caller grants more."""
+
+PROCESS = "/transom.runs.v1.RunService/Process"
+ITEMS = tag(run_service_pb2.ProcessRequest, "items")
+TAG = tag(run_service_pb2.ProcessItem, "tag")
+START = tag(run_service_pb2.ProcessItem, "start")
+CHUNK = tag(run_service_pb2.ProcessItem, "chunk")
+SPEC = tag(run_service_pb2.StartRun, "spec")
+INLINE = tag(run_service_pb2.StartRun, "inline_documents")
+CHUNK_OFFSET = tag(transfer_pb2.DocumentChunk, "offset")
+CHUNK_DATA = tag(transfer_pb2.DocumentChunk, "data")
 
 Chunks = Sequence[bytes]
 
@@ -31,8 +42,8 @@ class _Line:
     """One run on the stream."""
 
     chunks: Chunks
-    ended: asyncio.Future[list[bytes]]
-    result: list[bytes] = field(default_factory=list)
+    ended: asyncio.Future[list[Bytes]]
+    result: list[Bytes] = field(default_factory=list)
     received: int = 0
     granted: int = RESULT_WINDOW_BYTES
 
@@ -43,68 +54,78 @@ class ProcessCaller:
     def __init__(
         self, channel: grpc.aio.Channel, token: str, action: str, *, media_type: str = MEDIA_TYPE, timeout_s: int = TIMEOUT_S
     ) -> None:
-        stub: Any = run_service_pb2_grpc.RunServiceStub(channel)
-        self._stream: Any = stub.Process(metadata=_metadata(token))
-        self._outbox: Outbox[run_service_pb2.ProcessItem] = Outbox(max_items=MAX_QUEUED, max_bytes=256 * MIB)
+        # Bytes are sent as they are: the envelope is put together here.
+        method: Any = channel.stream_stream(PROCESS, None, Peel(run_service_pb2.ProcessResponse, ("events", "result", "data")))
+        self._stream: Any = method(metadata=_metadata(token))
+        self._outbox: Outbox[list[Bytes]] = Outbox(max_items=MAX_QUEUED, max_bytes=256 * MIB)
         self._lines: dict[int, _Line] = {}
         self._tags = itertools.count(1)
+        self._specs: dict[int, bytes] = {}
         self._action = action
         self._media_type = media_type
         self._timeout_s = timeout_s
 
     async def write(self) -> None:
         while items := await self._outbox.take():
-            await self._stream.write(run_service_pb2.ProcessRequest(items=items))
+            await self._stream.write(b"".join([part for item in items for part in item]))
 
     async def read(self) -> None:
-        async for response in self._stream:
+        async for response, data in self._stream:
             for event in response.events:
-                self._heard(event)
+                self._heard(event, data)
 
-    def _heard(self, event: run_service_pb2.ProcessEvent) -> None:
-        line = self._lines[event.tag]
+    def _heard(self, event: run_service_pb2.ProcessEvent, data: memoryview | None) -> None:
         kind = event.WhichOneof("event")
         if kind == "result":
-            self._received(event.tag, line, event.result.data)
+            self._received(event.tag, self._lines[event.tag], event.result.data if data is None else data)
         elif kind == "upload_credit":
             # Kept documents are granted whole, at once.
-            self._upload(event.tag, line)
+            self._upload(event.tag, self._lines[event.tag])
         elif kind == "outcome":
-            del self._lines[event.tag]
+            line = self._lines.pop(event.tag)
             if event.outcome.state == run_pb2.RUN_STATE_SUCCEEDED:
                 line.ended.set_result(line.result)
             else:
                 line.ended.set_exception(_failure(event.outcome))
 
-    def _received(self, tag: int, line: _Line, data: bytes) -> None:
+    def _received(self, tag: int, line: _Line, data: Bytes) -> None:
         line.result.append(data)
         line.received += len(data)
         if line.received + RESULT_WINDOW_BYTES - line.granted >= GRANT_BYTES:
             line.granted = line.received + RESULT_WINDOW_BYTES
             credit = transfer_pb2.ByteCredit(total_bytes=line.granted)
-            self._outbox.put(run_service_pb2.ProcessItem(tag=tag, result_credit=credit), urgent=True)
+            item = run_service_pb2.ProcessItem(tag=tag, result_credit=credit).SerializeToString()
+            self._outbox.put([boxed(ITEMS, item)], urgent=True)
 
     def _upload(self, tag: int, line: _Line) -> None:
-        offset = 0
-        for data in line.chunks:
-            chunk = transfer_pb2.DocumentChunk(offset=offset, data=data)
-            self._outbox.put(run_service_pb2.ProcessItem(tag=tag, chunk=chunk), len(data))
-            offset += len(data)
+        head, offset = TAG + varint(tag), 0
+        whole = sum(map(len, line.chunks)) <= MAX_CHUNK_BYTES
+        for parts in [line.chunks] if whole else [[data] for data in line.chunks]:
+            size = sum(map(len, parts))
+            chunk = framed(CHUNK, [CHUNK_OFFSET + varint(offset), *framed(CHUNK_DATA, parts)])
+            self._outbox.put(framed(ITEMS, [head, *chunk]), size)
+            offset += size
 
-    async def send(self, chunks: Chunks) -> list[bytes]:
+    def _spec(self, size: int) -> bytes:
+        """Encode the spec of a document of this size, once."""
+        spec = run_pb2.RunSpec()
+        spec.target.action = self._action
+        spec.timeout.seconds = self._timeout_s
+        spec.documents.add(media_type=self._media_type, size_bytes=size)
+        encoded = self._specs[size] = boxed(SPEC, spec.SerializeToString())
+        return encoded
+
+    async def send(self, chunks: Chunks) -> list[Bytes]:
         """Send a document; returns the pieces of its result."""
         tag = next(self._tags)
         size = sum(map(len, chunks))
         line = self._lines[tag] = _Line(chunks, asyncio.get_running_loop().create_future())
-        item = run_service_pb2.ProcessItem(tag=tag)
-        item.start.spec.target.action = self._action
-        item.start.spec.timeout.seconds = self._timeout_s
-        item.start.spec.documents.add(media_type=self._media_type, size_bytes=size)
-        if size <= INLINE_BYTES:
-            item.start.inline_documents.extend(chunks)
-            self._outbox.put(item, size)
-        else:
-            self._outbox.put(item)
+        start: list[Bytes] = [self._specs.get(size) or self._spec(size)]
+        inline = size <= INLINE_BYTES
+        if inline:
+            for chunk in chunks:
+                start += framed(INLINE, [chunk])
+        self._outbox.put(framed(ITEMS, [TAG + varint(tag), *framed(START, start)]), size if inline else 0)
         return await line.ended
 
     def cancel(self) -> None:

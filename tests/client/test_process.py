@@ -75,11 +75,18 @@ async def test_a_document_of_five_mebibytes_comes_back_whatever_its_source(
 
 
 async def test_documents_of_several_sizes_are_sent_in_order(world: World, client: Client) -> None:
-    documents = [os.urandom(size) for size in (1, 300_000, 262_144, 65_537)]
+    documents = [os.urandom(size) for size in (1, 300_000, 262_144, 65_537, 1_000_000)]
     async with world.runner():
         result = await client.run(documents, action="test.echo")
     # The fake runner numbers parts over all documents.
     assert joined(result.parts) == b"".join(documents)
+
+
+async def test_several_documents_that_ride_with_the_assignment_come_back_each_by_itself(world: World, client: Client) -> None:
+    documents = [os.urandom(size) for size in (1, 300_000, 262_144, 65_537)]
+    async with world.runner():
+        result = await client.run(documents, action="test.echo")
+    assert [joined(result.parts, number) for number in range(4)] == documents
 
 
 async def test_a_result_larger_than_the_window_is_granted_as_it_is_taken(world: World, client: Client) -> None:

@@ -109,3 +109,28 @@ def test_a_full_outbox_says_so_and_has_room_again_after_a_take() -> None:
         assert await outbox.take() == [3]
 
     asyncio.run(scenario())
+
+
+async def test_an_item_that_nobody_waits_for_rides_along_with_the_next() -> None:
+    outbox: Outbox[str] = Outbox(max_items=10, max_bytes=10)
+    outbox.put("rides", rides=True)
+    taking = asyncio.create_task(outbox.take())
+    await asyncio.sleep(0)
+    assert not taking.done()
+    outbox.put("goes")
+    assert await taking == ["rides", "goes"]
+
+
+async def test_an_item_that_nobody_waits_for_leaves_by_itself_when_nothing_follows() -> None:
+    outbox: Outbox[str] = Outbox(max_items=10, max_bytes=10)
+    for item in ("first", "second"):
+        outbox.put(item, rides=True)
+        async with asyncio.timeout(5):
+            assert await outbox.take() == [item]
+
+
+async def test_an_item_that_nobody_waits_for_leaves_when_the_outbox_is_closed() -> None:
+    outbox: Outbox[str] = Outbox(max_items=10, max_bytes=10)
+    outbox.put("rides", rides=True)
+    outbox.close()
+    assert [await outbox.take(), await outbox.take()] == [["rides"], []]

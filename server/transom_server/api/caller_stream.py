@@ -7,38 +7,37 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from transom.runs.v1 import run_pb2, run_service_pb2, transfer_pb2
-from transom_wire.encoding import framed, tag
+import msgspec
+from transom.runs.v1 import run_pb2, run_service_pb2
+from transom_wire.encoding import Bytes
 from transom_wire.errors import InvalidRequest, TooManyRuns, TransomError
 from transom_wire.limits import INLINE_BYTES, MIB, RESULT_WINDOW_BYTES
 from transom_wire.outbox import Outbox, OutboxFull
 from transom_wire.status import to_status
 
-from transom_server.api.convert import name_of, outcome_message, request_of, result_room
-from transom_server.api.validation import validate
+from transom_server.api import events
+from transom_server.api.convert import result_room
+from transom_server.api.events import Body
+from transom_server.api.specs import Specs
 from transom_server.dispatch import Dispatch
 from transom_server.identity.caller import Caller
 from transom_server.intake import Intake
 from transom_server.run import Attempt, Outcome, Piece, Run, State, Waiting
 
-Event = run_service_pb2.ProcessEvent
-EVENTS = tag(run_service_pb2.ProcessResponse, "events")
-RESULT = tag(run_service_pb2.ProcessEvent, "result")
-DATA = tag(transfer_pb2.ResultChunk, "data")
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """One event, encoded as it is queued: a result's bytes are copied once, when its envelope is written."""
-
-    tag: int
-    size_bytes: int
-    """Result bytes in it."""
-    parts: list[bytes] = field(repr=False)
-
-
 MAX_QUEUED_EVENTS = 65_536
 MAX_QUEUED_BYTES = 64 * MIB
+
+
+class Encoded(msgspec.Struct):
+    """One event, encoded as it is queued: a result's bytes are copied once, when its envelope is written."""
+
+    run: Run | None
+    size_bytes: int
+    """Result bytes in it."""
+    parts: Body
+
+    def __repr__(self) -> str:
+        return f"Encoded({self.size_bytes} bytes)"
 
 
 @dataclass(slots=True)
@@ -46,24 +45,25 @@ class _Line:
     """One run on the stream: its next event number, and the result pieces that wait for the caller's credit."""
 
     tag: int
+    head: bytes
     sequence: int = 0
     run: Run | None = None
     room: int = RESULT_WINDOW_BYTES
     sent: int = 0
     held: deque[Piece] = field(default_factory=deque)
-    ending: Event | None = None
+    ending: Body | None = None
 
 
 class CallerStream:
     """Speak for many runs of one caller over one stream. Implements `Sink` for all of them."""
 
-    def __init__(self, caller: Caller, intake: Intake, dispatch: Dispatch, *, max_runs: int) -> None:
+    def __init__(self, caller: Caller, intake: Intake, dispatch: Dispatch, specs: Specs, *, max_runs: int) -> None:
         self._caller = caller
+        self._specs = specs
         self._intake = intake
         self._dispatch = dispatch
         self._max_runs = max_runs
         self._lines: dict[int, _Line] = {}
-        self._by_run: dict[str, _Line] = {}
         self._last_tag = -1
         self._half_closed = False
         self.outbox: Outbox[Encoded] = Outbox(max_items=MAX_QUEUED_EVENTS, max_bytes=MAX_QUEUED_BYTES)
@@ -72,12 +72,12 @@ class CallerStream:
 
     # What the caller says.
 
-    def handle(self, items: Iterable[run_service_pb2.ProcessItem]) -> None:
-        """Act on what the caller sent."""
+    def handle(self, items: Iterable[run_service_pb2.ProcessItem], data: memoryview | None = None) -> None:
+        """Act on what the caller sent; `data` is the chunk's bytes if they were taken out of the only item."""
         for item in items:
             kind = item.WhichOneof("item")
             if kind == "start":
-                self._start(item.tag, item.start)
+                self._start(item.tag, item.start, data)
                 continue
             line = self._lines.get(item.tag)
             if line is None or line.run is None:
@@ -85,7 +85,7 @@ class CallerStream:
                 continue
             if kind == "chunk":
                 chunk = item.chunk
-                self._intake.append(line.run, chunk.document, chunk.offset, chunk.data, getattr(chunk, "pass"))
+                self._intake.append(line.run, chunk.document, chunk.offset, chunk.data if data is None else data, getattr(chunk, "pass"))
             elif kind == "cancel":
                 self._cancel(line, line.run)
             elif kind == "result_credit":
@@ -113,18 +113,17 @@ class CallerStream:
         self._dispatch.cancel(run)
         self._flush(line)
 
-    def _start(self, tag: int, start: run_service_pb2.StartRun) -> None:
+    def _start(self, tag: int, start: run_service_pb2.StartRun, data: memoryview | None) -> None:
         # One comparison tells that a tag was never used, also for runs that have ended; a set of all would grow for ever.
         if tag <= self._last_tag:
             raise InvalidRequest("the tag of a new run must be larger than every tag before it on the stream")
         self._last_tag = tag
-        line = self._lines[tag] = _Line(tag)
+        line = self._lines[tag] = _Line(tag, events.line_head(tag))
         try:
             if len(self._lines) > self._max_runs:
                 raise TooManyRuns
-            validate(start.spec)
-            request = request_of(start.spec)
-            inline = list(start.inline_documents)
+            request = self._specs.request_of(start.spec)
+            inline: list[Bytes] = list(start.inline_documents) if data is None else [data]
             if sum(map(len, inline)) > INLINE_BYTES:
                 raise InvalidRequest("inline documents are larger than 64 KiB in all; send chunks instead")
             sink = _LineSink(self, line)
@@ -137,30 +136,18 @@ class CallerStream:
 
     def _refuse(self, line: _Line, error: TransomError) -> None:
         outcome = run_pb2.Outcome(state=run_pb2.RUN_STATE_REJECTED, status=to_status(error), side_effects=run_pb2.SIDE_EFFECTS_NONE)
-        self._end(line, Event(outcome=outcome))
+        self._end(line, events.refusal(outcome))
 
     # What goes back.
 
-    def emit(self, line: _Line, event: Event, size_bytes: int = 0) -> None:
+    def emit(self, line: _Line, body: Body, size_bytes: int = 0, *, rides: bool = False) -> None:
         """Queue an event under the run's tag and its next number; never fails, since others' calls lead here."""
         line.sequence += 1
-        event.tag = line.tag
-        event.sequence = line.sequence
-        self._queue(line, [event.SerializeToString()], 0)
-
-    def _emit_piece(self, line: _Line, piece: Piece) -> None:
-        line.sequence += 1
-        head = Event(tag=line.tag, sequence=line.sequence).SerializeToString()
-        chunk = [_chunk(piece).SerializeToString()]
-        if piece.data:
-            chunk += framed(DATA, [piece.data])
-        self._queue(line, [head, *framed(RESULT, chunk)], len(piece.data))
-
-    def _queue(self, line: _Line, parts: list[bytes], size_bytes: int) -> None:
         if self.unread.done():
             return
         try:
-            self.outbox.put(Encoded(line.tag, size_bytes, framed(EVENTS, parts)), size_bytes)
+            event = Encoded(line.run, size_bytes, events.numbered(line.head, line.sequence, body))
+            self.outbox.put(event, size_bytes, rides=rides)
         except OutboxFull:
             self.unread.set_result(None)
 
@@ -173,43 +160,35 @@ class CallerStream:
         # After half-close no credit can come; the window of the runner's push still bounds what is queued.
         while line.held and (self._half_closed or line.sent + len(line.held[0].data) <= line.room):
             piece = line.held.popleft()
-            line.sent += len(piece.data)
-            self._emit_piece(line, piece)
+            size = len(piece.data)
+            line.sent += size
+            self.emit(line, events.result(piece), size)
         if not line.held and line.ending is not None:
             self._end(line, line.ending)
 
-    def ended(self, line: _Line, event: Event) -> None:
+    def ended(self, line: _Line, state: State, body: Body) -> None:
         """Queue the outcome: behind every piece of the result of a success, at once otherwise."""
-        if event.outcome.state != run_pb2.RUN_STATE_SUCCEEDED:
+        if state is not State.SUCCEEDED:
             line.held.clear()
         if line.held:
-            line.ending = event
+            line.ending = body
         else:
-            self._end(line, event)
+            self._end(line, body)
 
-    def _end(self, line: _Line, event: Event) -> None:
+    def _end(self, line: _Line, body: Body) -> None:
         self._lines.pop(line.tag, None)
-        self.emit(line, event)
+        self.emit(line, body)
         self._close_when_done()
 
     def _close_when_done(self) -> None:
         if self._half_closed and not self._lines:
             self.outbox.close()
 
-    def written(self, events: Iterable[Encoded]) -> None:
+    def written(self, written: Iterable[Encoded]) -> None:
         """Note that events have left: their runners may send more."""
-        for event in events:
-            if event.size_bytes:
-                line = self._lines.get(event.tag)
-                if line is not None and line.run is not None:
-                    line.run.taken(event.size_bytes)
-
-
-def _chunk(piece: Piece) -> transfer_pb2.ResultChunk:
-    return transfer_pb2.ResultChunk(
-        part=piece.part, offset=piece.offset, last=piece.last, document=piece.document, page=piece.page,
-        media_type=piece.media_type, attempt=piece.attempt,
-    )  # fmt: skip
+        for event in written:
+            if event.size_bytes and event.run is not None:
+                event.run.taken(event.size_bytes)
 
 
 class _LineSink:
@@ -224,28 +203,28 @@ class _LineSink:
     def accepted(self, run: Run) -> None:
         """Tell the caller the run's name."""
         self._line.run = run
-        self._emit(Event(accepted=run_service_pb2.Accepted(name=name_of(run.id))))
+        # Nobody waits for a run's name: it rides along with what the run does first.
+        self._stream.emit(self._line, events.accepted(run), rides=True)
 
     def upload_credit(self, run: Run, total_bytes: int, pass_number: int) -> None:
         """Grant document bytes."""
-        credit = transfer_pb2.ByteCredit(total_bytes=total_bytes, **{"pass": pass_number})
-        self._emit(Event(upload_credit=credit))
+        self._stream.emit(self._line, events.upload_credit(total_bytes, pass_number))
 
     def waiting(self, run: Run, why: Waiting) -> None:
         """Say why the run waits."""
-        self._emit(Event(queued=run_service_pb2.Queued(reason=int(why))))  # type: ignore[arg-type]
+        self._stream.emit(self._line, events.waiting(why))
 
     def started(self, run: Run, attempt: Attempt) -> None:
         """Say which runner has it."""
-        self._emit(Event(attempt=run_service_pb2.AttemptStarted(attempt=attempt.number, runner=attempt.runner)))
+        self._stream.emit(self._line, events.started(attempt), rides=True)
 
     def progress(self, run: Run, done: int, total: int) -> None:
         """Say how far it is."""
-        self._emit(Event(progress=run_service_pb2.Progress(done=done, total=total)))
+        self._stream.emit(self._line, events.progress(done, total))
 
     def replay(self, run: Run, pass_number: int) -> None:
         """Ask for the documents again."""
-        self._emit(Event(replay=run_service_pb2.ReplayRequest(**{"pass": pass_number})))
+        self._stream.emit(self._line, events.replay(pass_number))
 
     def result(self, run: Run, piece: Piece) -> None:
         """Pass on a piece of the result."""
@@ -253,7 +232,4 @@ class _LineSink:
 
     def outcome(self, run: Run, outcome: Outcome) -> None:
         """Say how it ended."""
-        self._stream.ended(self._line, Event(outcome=outcome_message(run, outcome)))
-
-    def _emit(self, event: Event) -> None:
-        self._stream.emit(self._line, event)
+        self._stream.ended(self._line, outcome.state, events.outcome(run, outcome))

@@ -45,8 +45,8 @@ def request_of(spec: run_pb2.RunSpec) -> Request:
         DeadlinePast: The timeout is negative, or zero though given.
         InvalidRequest: The containment asked for is none at all, by a default and not by name.
     """
-    documents = tuple(DocumentSpec(media_type=one.media_type, size_bytes=one.size_bytes, sha256=one.sha256) for one in spec.documents)
-    total = sum(document.size_bytes for document in documents)
+    documents = tuple([DocumentSpec(media_type=one.media_type, size_bytes=one.size_bytes, sha256=one.sha256) for one in spec.documents])
+    total = sum([document.size_bytes for document in documents])
     timeout_s = 0.0
     if spec.HasField("timeout"):
         timeout_s = seconds(spec.timeout)
@@ -63,6 +63,7 @@ def request_of(spec: run_pb2.RunSpec) -> Request:
         zone=spec.zone,
         replay=Replay(replay),
         max_attempts=spec.max_attempts or DEFAULT_ATTEMPTS,
+        size_bytes=total,
     )
 
 
@@ -93,32 +94,34 @@ def id_of(name: str) -> str:
     return run_id
 
 
-def evidence_message(evidence: Evidence) -> run_pb2.Evidence:
-    """Describe evidence."""
-    return run_pb2.Evidence(
-        containment=evidence.containment,  # type: ignore[arg-type]
-        processes=evidence.processes,
-        disk_write_blocks=evidence.disk_write_blocks,
-        discarded_output_bytes=evidence.discarded_output_bytes,
-        peak_rss_bytes=evidence.peak_rss_bytes,
-        cpu_time=duration(evidence.cpu_time_s),
-    )
+def _set(duration: Duration, seconds: float) -> None:
+    whole = int(seconds)
+    if whole:
+        duration.seconds = whole
+    duration.nanos = int((seconds - whole) * 1e9)
+
+
+def _fill(message: run_pb2.Evidence, evidence: Evidence) -> None:
+    message.containment = evidence.containment  # type: ignore[assignment]
+    message.processes = evidence.processes
+    message.disk_write_blocks = evidence.disk_write_blocks
+    message.discarded_output_bytes = evidence.discarded_output_bytes
+    message.peak_rss_bytes = evidence.peak_rss_bytes
+    _set(message.cpu_time, evidence.cpu_time_s)
 
 
 def outcome_message(run: Run, outcome: Outcome) -> run_pb2.Outcome:
-    """Describe how a run ended."""
+    """Describe how a run ended. Fields are set in place: parts made apart would be copied, at twice the time."""
     message = run_pb2.Outcome(
-        state=int(outcome.state),  # type: ignore[arg-type]
-        side_effects=int(outcome.side_effects),  # type: ignore[arg-type]
-        timing=run_pb2.Timing(
-            queued=duration(outcome.queued_s), running=duration(outcome.running_s), total=duration(outcome.total_s)
-        ),
-        parts=outcome.parts,
-        pages=outcome.pages,
+        state=int(outcome.state), side_effects=int(outcome.side_effects), parts=outcome.parts, pages=outcome.pages,  # type: ignore[arg-type]
         pages_failed=outcome.pages_failed,
     )  # fmt: skip
+    timing = message.timing
+    _set(timing.queued, outcome.queued_s)
+    _set(timing.running, outcome.running_s)
+    _set(timing.total, outcome.total_s)
     if outcome.evidence.containment:
-        message.evidence.CopyFrom(evidence_message(outcome.evidence))
+        _fill(message.evidence, outcome.evidence)
     for attempt in run.attempts:
         message.attempts.add(attempt=attempt.number, runner=attempt.runner, state=int(attempt.state), reason=attempt.reason)
     if outcome.error is not None:
@@ -146,7 +149,7 @@ def run_message(run: Run) -> run_pb2.Run:
         message.pages, message.pages_failed = outcome.pages, outcome.pages_failed
         message.end_time.CopyFrom(timestamp(run.created_at + outcome.total_s))
         if outcome.evidence.containment:
-            message.evidence.CopyFrom(evidence_message(outcome.evidence))
+            _fill(message.evidence, outcome.evidence)
     return message
 
 

@@ -13,7 +13,7 @@ from transom.runners.v1 import runner_service_pb2, runner_service_pb2_grpc, sess
 from transom.runs.v1 import transfer_pb2
 from transom_wire.encoding import framed, tag
 from transom_wire.errors import DeadlineExceeded, InvalidRequest, RunUnknown
-from transom_wire.limits import ENVELOPE_BYTES, RELAY_WINDOW_BYTES
+from transom_wire.limits import RELAY_WINDOW_BYTES
 
 from transom_server.dispatch import Dispatch
 from transom_server.identity.caller import PEER
@@ -52,7 +52,7 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
         self._pace = pace
         metrics.sessions.set_function(lambda: len(sessions.by_runner))
 
-    async def Session(self, request_iterator: AsyncIterator[runner_service_pb2.SessionRequest], context: Context) -> None:  # type: ignore[override]  # it writes, and so yields nothing
+    async def Session(self, request_iterator: AsyncIterator[Any], context: Context) -> None:  # type: ignore[override]  # it writes, and so yields nothing
         """Serve one runner until it leaves, falls silent, or is superseded."""
         session = await self._greet(request_iterator)
         self._connected(session)
@@ -70,9 +70,9 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
                 task.cancel()
             self._disconnected(session)
 
-    async def _greet(self, requests: AsyncIterator[runner_service_pb2.SessionRequest]) -> RunnerSession:
+    async def _greet(self, requests: AsyncIterator[Any]) -> RunnerSession:
         async with asyncio.timeout(HELLO_WITHIN_S):
-            async for request in requests:
+            async for request, _ in requests:
                 if len(request.items) == 0 or not request.items[0].HasField("hello"):
                     break
                 pace = self._pace
@@ -117,7 +117,7 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
         except TimeoutError:
             raise DeadlineExceeded from None
 
-    async def PushResult(self, request_iterator: AsyncIterator[runner_service_pb2.PushResultRequest], context: Context) -> None:  # type: ignore[override]  # it writes, and so yields nothing
+    async def PushResult(self, request_iterator: AsyncIterator[Any], context: Context) -> None:  # type: ignore[override]  # it writes, and so yields nothing
         """Take an attempt's result, as fast as its caller takes it."""
         run: Run | None = None
         runner = PEER.get().name
@@ -125,17 +125,18 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
         granting: asyncio.Task[None] | None = None
         received = 0
         try:
-            async for request in request_iterator:
+            async for request, data in request_iterator:
                 if run is None:
                     fence = request.fence
                     run = self._run(fence)
                     window = _Window(run, fence.attempt)
                     granting = asyncio.create_task(window.grant(context), name="push result credit")
                 for chunk in request.chunks:
-                    received += len(chunk.data)
+                    piece = piece_of(chunk, fence.attempt, data)
+                    received += len(piece.data)
                     if received > window.granted:
                         raise InvalidRequest("more of a result was sent than was granted")
-                    self._dispatch.pushed(runner, fence.run, fence.attempt, fence.token, piece_of(chunk, fence.attempt))
+                    self._dispatch.pushed(runner, fence.run, fence.attempt, fence.token, piece)
         finally:
             if granting is not None:
                 granting.cancel()
@@ -161,7 +162,7 @@ class _Window:
         while not run.ended and len(run.attempts) == self._attempt:
             run.on_taken.clear()
             total = run.result_taken + RELAY_WINDOW_BYTES
-            if total - self.granted >= ENVELOPE_BYTES:
+            if total - self.granted >= RELAY_WINDOW_BYTES // 2:
                 self.granted = total
                 credit = transfer_pb2.ByteCredit(total_bytes=total)
                 await context.write(runner_service_pb2.PushResultResponse(credits=[credit]))
@@ -173,6 +174,6 @@ async def _write(session: RunnerSession, context: Context) -> None:
         await context.write(session.envelope(items))
 
 
-async def _read(session: RunnerSession, requests: AsyncIterator[runner_service_pb2.SessionRequest]) -> None:
-    async for request in requests:
-        session.handle(request.items)
+async def _read(session: RunnerSession, requests: AsyncIterator[Any]) -> None:
+    async for request, data in requests:
+        session.handle(request.items, data)

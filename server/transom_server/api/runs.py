@@ -22,8 +22,8 @@ from transom_wire.errors import (
 from transom_wire.limits import INLINE_BYTES, UNARY_BYTES
 
 from transom_server.api.caller_stream import CallerStream
-from transom_server.api.convert import id_of, name_of, outcome_message, request_of, run_message
-from transom_server.api.validation import validate
+from transom_server.api.convert import id_of, name_of, outcome_message, run_message
+from transom_server.api.specs import Specs
 from transom_server.budget import Room
 from transom_server.dispatch import Dispatch
 from transom_server.identity.caller import CURRENT, Caller
@@ -42,10 +42,11 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         self._dispatch = dispatch
         self._ledger = ledger
         self._max_runs = max_runs_per_stream
+        self._specs = Specs(intake.complete)
 
-    async def Process(self, request_iterator: AsyncIterator[run_service_pb2.ProcessRequest], context: Context) -> None:  # type: ignore[override]  # it writes, and so yields nothing
+    async def Process(self, request_iterator: AsyncIterator[Any], context: Context) -> None:  # type: ignore[override]  # it writes, and so yields nothing
         """Serve one caller's stream: this task reads, another writes, and neither waits for the other."""
-        stream = CallerStream(CURRENT.get(), self._intake, self._dispatch, max_runs=self._max_runs)
+        stream = CallerStream(CURRENT.get(), self._intake, self._dispatch, self._specs, max_runs=self._max_runs)
         writer = asyncio.create_task(_write(stream, context), name="process writer")
         reader = asyncio.create_task(_read(stream, request_iterator), name="process reader")
         try:
@@ -64,10 +65,10 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
     async def ProcessInline(self, request: run_service_pb2.ProcessInlineRequest, context: Context) -> run_service_pb2.ProcessInlineResponse:
         """Run an action on small documents, and wait."""
         spec = _inline_spec(request)
-        validate(spec)
+        asked = self._specs.request_of(spec)
         documents = [document.data for document in request.documents]
         collector = _Collector(self._intake.room())
-        run = self._intake.start(CURRENT.get(), request_of(spec), collector, documents)
+        run = self._intake.start(CURRENT.get(), asked, collector, documents)
         collector.on_full = lambda error: self._dispatch.fail(run, State.FAILED, error)
         try:
             return collector.response(run, await collector.ended)
@@ -131,9 +132,9 @@ async def _write(stream: CallerStream, context: Context) -> None:
         stream.written(events)
 
 
-async def _read(stream: CallerStream, requests: AsyncIterator[run_service_pb2.ProcessRequest]) -> None:
-    async for request in requests:
-        stream.handle(request.items)
+async def _read(stream: CallerStream, requests: AsyncIterator[tuple[run_service_pb2.ProcessRequest, memoryview | None]]) -> None:
+    async for request, data in requests:
+        stream.handle(request.items, data)
     stream.no_more()
 
 

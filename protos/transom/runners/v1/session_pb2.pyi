@@ -206,10 +206,13 @@ class Assign(_message.Message):
     TIME_LEFT_FIELD_NUMBER: _builtins.int
     ACCEPT_WITHIN_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
+    INLINE_RESULT_BYTES_FIELD_NUMBER: _builtins.int
     action: _builtins.str
     """The action to run."""
     tenant: _builtins.str
     """The tenant, so that nothing is ever shared across tenants."""
+    inline_result_bytes: _builtins.int
+    """How many bytes of the result may come on the session: AttemptResult; what is beyond takes PushResult."""
     @_builtins.property
     def fence(self) -> Global___Fence:
         """The attempt."""
@@ -245,10 +248,11 @@ class Assign(_message.Message):
         time_left: _duration_pb2.Duration | None = ...,
         accept_within: _duration_pb2.Duration | None = ...,
         tenant: _builtins.str = ...,
+        inline_result_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accept_within", b"accept_within", "fence", b"fence", "parameters", b"parameters", "time_left", b"time_left"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_within", b"accept_within", "action", b"action", "documents", b"documents", "fence", b"fence", "inline_documents", b"inline_documents", "parameters", b"parameters", "tenant", b"tenant", "time_left", b"time_left"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_within", b"accept_within", "action", b"action", "documents", b"documents", "fence", b"fence", "inline_documents", b"inline_documents", "inline_result_bytes", b"inline_result_bytes", "parameters", b"parameters", "tenant", b"tenant", "time_left", b"time_left"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -326,7 +330,7 @@ Global___AttemptProgress: _TypeAlias = AttemptProgress  # noqa: Y015
 
 @_typing.final
 class AttemptResult(_message.Message):
-    """Small result parts, up to the inline limit in all per attempt."""
+    """Small result parts, as many bytes in all as the assignment says."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
