@@ -165,9 +165,9 @@ class Session:
         heartbeat.loop_lag.FromMicroseconds(int(self._lag_s * 1e6))
         self._put(wire.RunnerItem(heartbeat=heartbeat), urgent=True)
 
-    def _put(self, item: wire.RunnerItem, size_bytes: int = 0, *, urgent: bool = False) -> None:
+    def _put(self, item: wire.RunnerItem, size_bytes: int = 0, *, urgent: bool = False, rides: bool = False) -> None:
         try:
-            self._outbox.put(item, size_bytes, urgent=urgent)
+            self._outbox.put(item, size_bytes, urgent=urgent, rides=rides)
         except OutboxFull:
             raise SessionEnded("NOT_READ") from None
 
@@ -185,7 +185,7 @@ class Session:
 
     def _credit(self) -> None:
         credit = session_pb2.Credit(pool=self._workshop.pool, total_attempts=self._granted_attempts, total_bytes=self._granted_bytes)
-        self._put(wire.RunnerItem(credit=credit))
+        self._put(wire.RunnerItem(credit=credit), rides=self.welcomed)
 
     # What is heard.
 
@@ -225,7 +225,7 @@ class Session:
             self._put(wire.RunnerItem(reply=refusal))
             self._free(key)
             return
-        self._put(wire.RunnerItem(reply=session_pb2.AttemptReply(fence=assign.fence, accepted=True)))
+        self._put(wire.RunnerItem(reply=session_pb2.AttemptReply(fence=assign.fence, accepted=True)), rides=True)
         if offer.side_effects:
             possible = session_pb2.AttemptProgress(fence=assign.fence, side_effects=run_pb2.SIDE_EFFECTS_POSSIBLE)
             self._put(wire.RunnerItem(progress=possible))
@@ -242,7 +242,8 @@ class Session:
 
         sender = ResultSender(
             bulk=self._bulk, fence=fence, inline_bytes=self._room(assign), max_bytes=shop.max_result_bytes, timeout_s=left,
-            inline=lambda chunks, size: self._put(wire.RunnerItem(result=_result(fence, chunks)), size),
+            # The end of a small call comes at once behind its result: both leave together.
+            inline=lambda chunks, size: self._put(wire.RunnerItem(result=_result(fence, chunks)), size, rides=True),
         )  # fmt: skip
         return Attempt(
             _assignment(assign, offer, shop, left), shop.crew(), sender, documents=documents,
@@ -256,7 +257,7 @@ class Session:
 
     def _report(self, fence: session_pb2.Fence, offer: Offer, done: int, total: int) -> None:
         progress = session_pb2.AttemptProgress(fence=fence, side_effects=_effects(offer), done=done, total=total)
-        self._put(wire.RunnerItem(progress=progress))
+        self._put(wire.RunnerItem(progress=progress), rides=True)
 
     async def _run(self, fence: session_pb2.Fence, offer: Offer, attempt: Attempt) -> None:
         key = _key(fence)

@@ -21,8 +21,6 @@ from transom_runner.frames import Exited, Fork, Forked, FrameBroken, Ready, Refu
 
 STANDARD: Final = frozenset({0, 1, 2})
 EXECUTOR: Final = "--executor"
-SPARE_AFTER_MS: Final = 5
-"""While calls are under way, a spare is forked once nothing has happened for so long."""
 
 Serve = Callable[[list[socket.socket]], None]
 """What a forked process does with the sockets of its call; the process ends afterwards."""
@@ -93,7 +91,7 @@ class _Forks:
         self._poll.register(self._control, select.POLLIN)
         self._poll.register(self._woken, select.POLLIN)
         while True:
-            events = self._poll.poll(None if self._spare else SPARE_AFTER_MS)
+            events = self._poll.poll(None if self._spare else 0)
             for number, _ in events:
                 if number == self._woken.fileno():
                     self._woken.recv(4096)
@@ -105,8 +103,8 @@ class _Forks:
                         self._fork(packet, descriptors)
                 except FrameBroken:
                     return 0
-            if self._spare is None and not (events and self._ids):
-                # Nobody waits for us now: forking ahead costs no call anything.
+            if self._spare is None and not events:
+                # Nobody waits for us now: the next fork takes place while the last call is served.
                 self._spare = self._forked()
 
     def _fork(self, fork: Fork, descriptors: list[int]) -> None:
