@@ -36,6 +36,9 @@ SERVER_MEMORY_BYTES: Final = 32 * MIB
 RELAY_WINDOW_BYTES: Final = MIB
 """Bytes in flight of a run whose documents the server only relays."""
 
+PUSH_WINDOW_BYTES: Final = 2 * MIB
+"""Bytes of an attempt's result that a runner pushes before they have left for the caller."""
+
 RESULT_WINDOW_BYTES: Final = 4 * MIB
 """Result bytes that a caller takes before it grants more credit."""
 

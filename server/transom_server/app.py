@@ -65,7 +65,8 @@ class App:
                 intake=self.intake, dispatch=self.dispatch, ledger=self.ledger, max_runs_per_stream=config.max_runs_per_stream
             ),
             runners=RunnerService(
-                dispatch=self.dispatch, sessions=self.sessions, offers=self.offers, ledger=self.ledger, metrics=self.metrics, pace=pace
+                dispatch=self.dispatch, sessions=self.sessions, offers=self.offers, budget=self.budget, ledger=self.ledger,
+                metrics=self.metrics, pace=pace,
             ),
             fleet=FleetService(self.sessions, self.ledger),
             actions=ActionService(self.offers),

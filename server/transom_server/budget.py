@@ -36,13 +36,18 @@ class Budget:
         self.used_bytes += size_bytes
         return True
 
-    async def reserve(self, size_bytes: int) -> None:
-        """Wait for bytes; the caller bounds the wait. They are the caller's once this returns."""
-        if self.try_reserve(size_bytes):
+    async def reserve(self, size_bytes: int, *, grows: bool = False) -> None:
+        """Wait for bytes; the caller bounds the wait. They are the caller's once this returns.
+
+        Args:
+            size_bytes: How many.
+            grows: The caller has some already, and so goes before those that wait: only what has begun can end.
+        """
+        if self.try_grow(size_bytes) if grows else self.try_reserve(size_bytes):
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (size_bytes, waiter)
-        self._waiting.append(entry)
+        (self._waiting.appendleft if grows else self._waiting.append)(entry)
         try:
             await waiter
         except asyncio.CancelledError:

@@ -20,7 +20,7 @@ from transom_wire.errors import (
     TooManyRuns,
     TransomError,
 )  # fmt: skip
-from transom_wire.limits import ASSIGN_INLINE_BYTES, INLINE_BYTES, RELAY_WINDOW_BYTES, RESULT_WINDOW_BYTES
+from transom_wire.limits import ASSIGN_INLINE_BYTES, INLINE_BYTES, PUSH_WINDOW_BYTES, RELAY_WINDOW_BYTES, RESULT_WINDOW_BYTES
 
 from transom_server.budget import Budget, Room
 from transom_server.dispatch import Dispatch
@@ -104,7 +104,8 @@ class Intake:
         held = request.size_bytes if keep else min(request.size_bytes, RELAY_WINDOW_BYTES)
         # Small results come without credit; larger ones within a window, or into a room of their own.
         run.inline_result_bytes = INLINE_BYTES if inline else ASSIGN_INLINE_BYTES
-        self._reserve(run, held + run.inline_result_bytes)
+        run.push_reserved = not inline
+        self._reserve(run, held + (INLINE_BYTES if inline else PUSH_WINDOW_BYTES))
         return run
 
     def room(self) -> Room:

@@ -6,10 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from transom_wire.encoding import Bytes
 from transom_wire.errors import ChunkOutOfOrder, CreditExceeded, InvalidRequest, RunUnknown, SizeMismatch
-from transom_wire.limits import MAX_CHUNK_BYTES
+from transom_wire.limits import KIB, MAX_CHUNK_BYTES
+
+TOGETHER_BYTES: Final = 512 * KIB
+"""What one message carries at most of several chunks: half of a result's window, so that pieces of this size flow."""
 
 
 @dataclass(slots=True)
@@ -103,8 +107,8 @@ class Payload:
         """Return every document whole, for an assignment that carries them inline."""
         return [held.chunks[0] if len(held.chunks) == 1 else b"".join(held.chunks) for held in self._held]
 
-    async def read(self, document: int) -> AsyncIterator[tuple[int, Bytes]]:
-        """Yield a document's chunks with their offsets, as they come. The reader bounds the wait.
+    async def read(self, document: int) -> AsyncIterator[tuple[int, list[Bytes]]]:
+        """Yield what has come of a document, a few chunks at once, with the offset of the first. The reader bounds the wait.
 
         Raises:
             RunUnknown: The bytes were let go, or belong to a later pass by now.
@@ -113,20 +117,28 @@ class Payload:
         started = self.pass_number
         offset, position = 0, 0
         while offset < held.size_bytes:
-            while (position if self._keep else 0) >= len(held.chunks):
+            while position >= len(held.chunks):
                 self._check_readable(started)
                 self._changed.clear()
                 await self._changed.wait()
             self._check_readable(started)
-            if self._keep:
-                chunk = held.chunks[position]
-                position += 1
-            else:
-                chunk = held.chunks.popleft()
-            yield offset, chunk
-            offset += len(chunk)
+            together, size = self._together(held, position)
+            position += len(together) if self._keep else 0
+            yield offset, together
+            offset += size
             if not self._keep:
-                self._consume(len(chunk))
+                self._consume(size)
+
+    def _together(self, held: _Held, position: int) -> tuple[list[Bytes], int]:
+        """Take the chunks that are here, as many as one message should carry: each message has its price."""
+        together: list[Bytes] = []
+        size = 0
+        while position < len(held.chunks) and (not together or size + len(held.chunks[position]) <= TOGETHER_BYTES):
+            chunk = held.chunks[position] if self._keep else held.chunks.popleft()
+            position += self._keep
+            size += len(chunk)
+            together.append(chunk)
+        return together, size
 
     def _check_readable(self, pass_number: int) -> None:
         if self._dropped or pass_number != self.pass_number:

@@ -218,6 +218,8 @@ class Run:
     inline_result_bytes: int = 0
     """How much of its result may come on a runner's session: it is reserved."""
     inline_result_taken: int = 0
+    push_reserved: bool = False
+    """Whether the window of a pushed result is reserved, or about to be."""
     state: State = State.QUEUED
     attempts: list[Attempt] = field(default_factory=list)
     outcome: Outcome | None = None

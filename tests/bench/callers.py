@@ -17,7 +17,7 @@ from transom_wire.outbox import Outbox
 MEDIA_TYPE = "application/octet-stream"
 MAX_QUEUED = 65_536
 TIMEOUT_S = 60
-GRANT_BYTES = MIB
+GRANT_BYTES = 2 * MIB
 """Result bytes after which a caller grants more."""
 
 PROCESS = "/transom.runs.v1.RunService/Process"

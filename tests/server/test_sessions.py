@@ -14,7 +14,7 @@ from transom.plugins.v1 import action_pb2, action_service_pb2, action_service_pb
 from transom.runners.v1 import fleet_service_pb2, fleet_service_pb2_grpc, session_pb2
 from transom.runners.v1 import runner_service_pb2 as wire
 from transom.runs.v1 import run_pb2
-from transom_wire.limits import INLINE_BYTES, MIB
+from transom_wire.limits import INLINE_BYTES, MIB, PUSH_WINDOW_BYTES
 from transom_wire.status import from_rpc_error
 
 from server.caller import calling, spec
@@ -179,8 +179,28 @@ async def test_more_of_a_result_than_was_granted_is_refused(world: World) -> Non
                 await call.write(wire.PushResultRequest(chunks=[piece(number, bytes(MIB))]))
         # Which code a writer sees depends on whether its own write failed first.
         assert await call.code() is not grpc.StatusCode.OK
-        assert len(caller.result(1)) <= MIB
+        assert len(caller.result(1)) <= PUSH_WINDOW_BYTES
         assert not runner.ended.is_set()
+
+
+async def test_a_large_result_of_a_small_document_waits_for_memory(tmp_path: Path) -> None:
+    async with World(tmp_path / "state", memory_bytes=5 * MIB) as world, world.runner(hang) as runner, calling(world) as caller:
+        await caller.start_inline(1, b"x")
+        assign = await runner.assignment()
+        held = world.app.budget.used_bytes
+        assert world.app.budget.try_reserve(4 * MIB)
+        call: Any = runner.stub.PushResult()
+        await call.write(wire.PushResultRequest(fence=assign.fence))
+        reading = asyncio.create_task(call.read())
+        finished, _ = await asyncio.wait((reading,), timeout=0.2)
+        assert not finished
+        world.app.budget.release(4 * MIB)
+        async with asyncio.timeout(5):
+            assert (await reading).credits[-1].total_bytes == PUSH_WINDOW_BYTES
+        assert world.app.budget.used_bytes == held + PUSH_WINDOW_BYTES
+        await caller.cancel(1)
+        await caller.outcome(1)
+    assert world.app.budget.used_bytes == 0
 
 
 async def test_a_runner_that_reads_nothing_harms_only_itself(tmp_path: Path) -> None:

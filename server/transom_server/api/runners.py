@@ -13,8 +13,9 @@ from transom.runners.v1 import runner_service_pb2, runner_service_pb2_grpc, sess
 from transom.runs.v1 import transfer_pb2
 from transom_wire.encoding import framed, tag
 from transom_wire.errors import DeadlineExceeded, InvalidRequest, RunUnknown
-from transom_wire.limits import RELAY_WINDOW_BYTES
+from transom_wire.limits import PUSH_WINDOW_BYTES
 
+from transom_server.budget import Budget
 from transom_server.dispatch import Dispatch
 from transom_server.identity.caller import PEER
 from transom_server.ledger.book import Ledger
@@ -44,8 +45,11 @@ class Pace:
 class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
     """Connect runners, which dial out."""
 
-    def __init__(self, *, dispatch: Dispatch, sessions: Sessions, offers: Offers, ledger: Ledger, metrics: Metrics, pace: Pace) -> None:
+    def __init__(
+        self, *, dispatch: Dispatch, sessions: Sessions, offers: Offers, budget: Budget, ledger: Ledger, metrics: Metrics, pace: Pace
+    ) -> None:  # fmt: skip
         self._dispatch = dispatch
+        self._budget = budget
         self._sessions = sessions
         self._offers = offers
         self._ledger = ledger
@@ -109,11 +113,11 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
             raise InvalidRequest("the run has no such document")
         try:
             async with asyncio.timeout(max(0.0, run.time_left_s())):
-                async for offset, data in run.payload.read(request.document):
+                async for offset, chunks in run.payload.read(request.document):
                     if self._run(request.fence) is not run:
                         raise RunUnknown
                     head = transfer_pb2.DocumentChunk(document=request.document, offset=offset).SerializeToString()
-                    await context.write(b"".join(framed(CHUNKS, [head, *framed(DATA, [data])])))
+                    await context.write(b"".join(framed(CHUNKS, [head, *framed(DATA, chunks)])))
         except TimeoutError:
             raise DeadlineExceeded from None
 
@@ -129,7 +133,7 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
                 if run is None:
                     fence = request.fence
                     run = self._run(fence)
-                    window = _Window(run, fence.attempt)
+                    window = _Window(run, fence.attempt, self._budget)
                     granting = asyncio.create_task(window.grant(context), name="push result credit")
                 for chunk in request.chunks:
                     piece = piece_of(chunk, fence.attempt, data)
@@ -151,22 +155,36 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
 class _Window:
     """The credit of one attempt's result: a window beyond what has left for the caller."""
 
-    def __init__(self, run: Run, attempt: int) -> None:
+    def __init__(self, run: Run, attempt: int, budget: Budget) -> None:
         self._run = run
+        self._budget = budget
         self._attempt = attempt
         self.granted = 0
 
     async def grant(self, context: Context) -> None:
         """Write a new total whenever a good part of the window has been taken."""
         run = self._run
+        await self._reserve()
         while not run.ended and len(run.attempts) == self._attempt:
             run.on_taken.clear()
-            total = run.result_taken + RELAY_WINDOW_BYTES
-            if total - self.granted >= RELAY_WINDOW_BYTES // 2:
+            total = run.result_taken + PUSH_WINDOW_BYTES
+            if total - self.granted >= PUSH_WINDOW_BYTES // 2:
                 self.granted = total
                 credit = transfer_pb2.ByteCredit(total_bytes=total)
                 await context.write(runner_service_pb2.PushResultResponse(credits=[credit]))
             await run.on_taken.wait()
+
+    async def _reserve(self) -> None:
+        """Make sure of the window's bytes: a run whose documents came inline has reserved no more than a small result."""
+        run = self._run
+        if run.push_reserved:
+            return
+        run.push_reserved = True
+        await self._budget.reserve(PUSH_WINDOW_BYTES, grows=True)
+        if run.ended:
+            self._budget.release(PUSH_WINDOW_BYTES)
+        else:
+            run.reserved_bytes += PUSH_WINDOW_BYTES
 
 
 async def _write(session: RunnerSession, context: Context) -> None:
