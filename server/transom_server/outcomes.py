@@ -49,7 +49,7 @@ class Outcomes:
         run.payload.drop()
         self._budget.release(run.reserved_bytes)
         run.reserved_bytes = 0
-        run.on_taken.set()
+        run.taken(0)
         self._journal.note(run)
         self._metrics.ended(run.outcome)
         run.changed()

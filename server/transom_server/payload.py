@@ -43,7 +43,8 @@ class Payload:
         self._credit = 0
         self._received = 0
         self._consumed = 0
-        self._changed = asyncio.Event()
+        self._changed: asyncio.Event | None = None
+        """Made by the first reader that waits: most documents are taken whole."""
         self._dropped = False
         self.total_bytes = sum(sizes)
         self.pass_number = 0
@@ -101,7 +102,7 @@ class Payload:
         held.chunks.append(data)
         held.received += len(data)
         self._received += len(data)
-        self._changed.set()
+        self._wake()
 
     def whole(self) -> list[Bytes]:
         """Return every document whole, for an assignment that carries them inline."""
@@ -119,8 +120,7 @@ class Payload:
         while offset < held.size_bytes:
             while position >= len(held.chunks):
                 self._check_readable(started)
-                self._changed.clear()
-                await self._changed.wait()
+                await self._more()
             self._check_readable(started)
             together, size = self._together(held, position)
             position += len(together) if self._keep else 0
@@ -128,6 +128,16 @@ class Payload:
             offset += size
             if not self._keep:
                 self._consume(size)
+
+    async def _more(self) -> None:
+        if self._changed is None:
+            self._changed = asyncio.Event()
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _wake(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
 
     def _together(self, held: _Held, position: int) -> tuple[list[Bytes], int]:
         """Take the chunks that are here, as many as one message should carry: each message has its price."""
@@ -160,7 +170,7 @@ class Payload:
         for held in self._held:
             held.chunks.clear()
             held.received = 0
-        self._changed.set()
+        self._wake()
         return self.pass_number
 
     def drop(self) -> None:
@@ -168,4 +178,4 @@ class Payload:
         self._dropped = True
         for held in self._held:
             held.chunks.clear()
-        self._changed.set()
+        self._wake()

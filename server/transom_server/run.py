@@ -79,6 +79,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int
     size_bytes: int
     """Size of all documents."""
+    has_digests: bool
+    """Whether any document's digest was promised."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,7 +235,8 @@ class Run:
     """Whether the caller has said that nothing more comes, not even again."""
     result_taken: int = 0
     """Result bytes of the current attempt that have left for the caller."""
-    on_taken: asyncio.Event = field(default_factory=asyncio.Event)
+    on_taken: asyncio.Event | None = None
+    """Set whenever that grows, once somebody waits for it."""
     watchers: set[asyncio.Event] = field(default_factory=set)
 
     def __repr__(self) -> str:
@@ -256,7 +259,8 @@ class Run:
     def taken(self, size_bytes: int) -> None:
         """Note that result bytes have left for the caller, so that the runner may send more."""
         self.result_taken += size_bytes
-        self.on_taken.set()
+        if self.on_taken is not None:
+            self.on_taken.set()
 
     def changed(self) -> None:
         """Wake whoever watches the run."""

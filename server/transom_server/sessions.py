@@ -93,11 +93,12 @@ class RunnerSession:
         """Give the runner an attempt; small documents ride along."""
         request = run.request
         left = max(0.0, run.time_left_s())
-        digests = any(document.sha256 for document in request.documents)
-        head = (_described if digests else _described_before)(request.action, run.tenant, request.documents)
+        described = (_described if request.has_digests else _described_before)(request.action, run.tenant, request.documents)
         time_left = Duration(seconds=int(left), nanos=int(left % 1 * 1e9)).SerializeToString()
-        head += boxed(FENCE, _fence(run, attempt).SerializeToString()) + boxed(TIME_LEFT, time_left)
-        head += INLINE_RESULT + varint(run.inline_result_bytes)
+        fence = _fence(run, attempt).SerializeToString()
+        head = b"".join(
+            (described, *framed(FENCE, [fence]), *framed(TIME_LEFT, [time_left]), INLINE_RESULT, varint(run.inline_result_bytes))
+        )
         if request.parameters:
             parameters = Struct()
             parameters.update(dict(request.parameters))

@@ -64,6 +64,7 @@ def request_of(spec: run_pb2.RunSpec) -> Request:
         replay=Replay(replay),
         max_attempts=spec.max_attempts or DEFAULT_ATTEMPTS,
         size_bytes=total,
+        has_digests=any(document.sha256 for document in documents),
     )
 
 

@@ -165,14 +165,15 @@ class _Window:
         """Write a new total whenever a good part of the window has been taken."""
         run = self._run
         await self._reserve()
+        run.on_taken = taken = asyncio.Event()
         while not run.ended and len(run.attempts) == self._attempt:
-            run.on_taken.clear()
+            taken.clear()
             total = run.result_taken + PUSH_WINDOW_BYTES
             if total - self.granted >= PUSH_WINDOW_BYTES // 2:
                 self.granted = total
                 credit = transfer_pb2.ByteCredit(total_bytes=total)
                 await context.write(runner_service_pb2.PushResultResponse(credits=[credit]))
-            await run.on_taken.wait()
+            await taken.wait()
 
     async def _reserve(self) -> None:
         """Make sure of the window's bytes: a run whose documents came inline has reserved no more than a small result."""
