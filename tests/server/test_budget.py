@@ -55,21 +55,21 @@ async def test_a_small_unary_result_takes_nothing_beyond_its_run_s_own(tmp_path:
 async def test_a_unary_run_whose_result_finds_no_memory_ends_and_the_next_is_served(tmp_path: Path) -> None:
     seen: list[int] = []
     async with (
-        World(tmp_path / "state", memory_bytes=6 * MIB) as world,
+        World(tmp_path / "state", memory_bytes=8 * MIB) as world,
         world.runner(giving(world, UNARY_BYTES, seen)) as runner,
         calling(world) as caller,
     ):
-        # Each takes 2 MiB: its document, and a window for its result.
+        # Each takes 3 MiB: its document, and a window for its result.
         for tag in (1, 2):
             await caller.start(tag, spec(MIB))
             await caller.wait(tag, "upload_credit")
         refused = await world.inline(b"x")
-        assert world.app.budget.used_bytes == 4 * MIB
+        assert world.app.budget.used_bytes == 6 * MIB
         await caller.cancel(1)
         await caller.outcome(1)
         answer = await world.inline(b"x")
         assert not runner.ended.is_set()
-        assert world.app.budget.used_bytes == 2 * MIB
+        assert world.app.budget.used_bytes == 3 * MIB
     assert (refused.outcome.state, from_status(refused.outcome.status).reason) == (run_pb2.RUN_STATE_FAILED, "MEMORY_EXHAUSTED")
     assert not refused.parts
     assert answer.outcome.state == SUCCEEDED

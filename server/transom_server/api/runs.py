@@ -69,6 +69,8 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         documents = [document.data for document in request.documents]
         collector = _Collector(self._intake.room())
         run = self._intake.start(CURRENT.get(), asked, collector, documents)
+        # The collector takes whatever comes at once, into its own room: no window has to be reserved beside it.
+        run.push_reserved = True
         collector.on_full = lambda error: self._dispatch.fail(run, State.FAILED, error)
         try:
             return collector.response(run, await collector.ended)
