@@ -175,8 +175,8 @@ async def test_more_of_a_result_than_was_granted_is_refused(world: World) -> Non
         call: Any = runner.stub.PushResult()
         await call.write(wire.PushResultRequest(fence=(await runner.assignment()).fence))
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            for number in range(20):
-                await call.write(wire.PushResultRequest(chunks=[piece(number, bytes(MIB))]))
+            # In one message, so that nothing of it can be granted before the rest is there.
+            await call.write(wire.PushResultRequest(chunks=[piece(number, bytes(MIB)) for number in range(3)]))
         # Which code a writer sees depends on whether its own write failed first.
         assert await call.code() is not grpc.StatusCode.OK
         assert len(caller.result(1)) <= PUSH_WINDOW_BYTES
