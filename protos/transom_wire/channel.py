@@ -46,7 +46,7 @@ def server_options(*, max_streams: int = 1024) -> Options:
         *_both_ends(),
         # On by default: a second server would silently share the port.
         ("grpc.so_reuseport", 0),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ("grpc.max_concurrent_streams", max_streams),
         ("grpc.max_metadata_size", 16 * 1024),
         ("grpc.server_handshake_timeout_ms", 10_000),
