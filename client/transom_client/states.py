@@ -39,6 +39,7 @@ class Waiting(IntEnum):
     NO_RUNNER = 1
     BUSY = 2
     MEMORY = 3
+    LIMIT = 4
 
 
 class Containment(IntEnum):

@@ -55,6 +55,8 @@ class Waiting(IntEnum):
     NO_RUNNER = 1
     BUSY = 2
     MEMORY = 3
+    LIMIT = 4
+    """Its own concurrency key is full, or its rate has no token: a free runner would not help."""
 
 
 class DocumentSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ _WAITING: Final = {
     Waiting.NO_RUNNER: "waiting for a runner that offers the action (`transom runners list`)",
     Waiting.BUSY: "waiting for a free runner",
     Waiting.MEMORY: "waiting for memory on the server",
+    Waiting.LIMIT: "waiting for a limit of its own: a concurrency key or a rate",
 }
 
 

@@ -284,6 +284,8 @@ class Queued(_message.Message):
         """Every able runner is busy."""
         REASON_MEMORY: Queued._Reason.ValueType  # 3
         """The server's memory budget is used up."""
+        REASON_LIMIT: Queued._Reason.ValueType  # 4
+        """A limit of the run's own keeps it: its concurrency key is full, or its rate has no token."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
         """What it waits for."""
@@ -296,6 +298,8 @@ class Queued(_message.Message):
     """Every able runner is busy."""
     REASON_MEMORY: Queued.Reason.ValueType  # 3
     """The server's memory budget is used up."""
+    REASON_LIMIT: Queued.Reason.ValueType  # 4
+    """A limit of the run's own keeps it: its concurrency key is full, or its rate has no token."""
 
     REASON_FIELD_NUMBER: _builtins.int
     reason: Global___Queued.Reason.ValueType
