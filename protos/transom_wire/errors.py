@@ -16,11 +16,12 @@ read: lower case, no full stop, never content, a file name, a secret or a provid
     │   └── ActionUnknown, RunUnknown
     ├── LimitExceeded           RESOURCE_EXHAUSTED
     │   ├── DocumentTooLarge, TooManyPages, TooManyPixels, ResultTooLarge
-    │   └── MemoryExhausted, CreditExceeded, TooManyRuns
+    │   └── MemoryExhausted, CreditExceeded, TooManyRuns, ConcurrencyExceeded
     ├── PolicyRefused           FAILED_PRECONDITION
     ├── DeadlineExceeded        DEADLINE_EXCEEDED
     │   └── DeadlinePast, NoRunner
     ├── Cancelled               CANCELLED
+    │   └── Skipped, Superseded
     ├── Unavailable             UNAVAILABLE
     │   └── ServerDraining, RunnerLost, RunLost
     ├── AttemptFailed           ABORTED: a plugin's process ended badly
@@ -232,6 +233,12 @@ class TooManyRuns(LimitExceeded):
     reason = "TOO_MANY_RUNS"
 
 
+class ConcurrencyExceeded(LimitExceeded):
+    """as many runs with the same concurrency key are under way as may be; wait for one to end, or ask to queue"""
+
+    reason = "CONCURRENCY_EXCEEDED"
+
+
 class PolicyRefused(TransomError):
     """no runner or action meets what the run demands (containment, persistence or zone)"""
 
@@ -263,6 +270,18 @@ class Cancelled(TransomError):
 
     code = StatusCode.CANCELLED
     reason = "CANCELLED"
+
+
+class Skipped(Cancelled):
+    """another run with the same concurrency key is under way, and this one asked to be skipped then"""
+
+    reason = "SKIPPED"
+
+
+class Superseded(Cancelled):
+    """a newer run with the same concurrency key took the place of this one"""
+
+    reason = "SUPERSEDED"
 
 
 class Unavailable(TransomError):

@@ -14,14 +14,16 @@ from typing import Any, Protocol
 
 from transom_wire.errors import (
     Cancelled,
+    ConcurrencyExceeded,
     DeadlineExceeded,
-    LimitExceeded,
     NoRunner,
     RunLost,
     RunnerLost,
     RunnerRefused,
     RunUnknown,
     ServerDraining,
+    Skipped,
+    Superseded,
     TransomError,
 )  # fmt: skip
 
@@ -263,9 +265,9 @@ class Dispatch:
             if isinstance(command, Placement):
                 self._assign(run, self._sessions[command.session])
             elif isinstance(command, Cancel) or command.reason is DropReason.SUPERSEDED:
-                self.cancel(run)
+                self.fail(run, State.CANCELLED, Superseded())
             else:
-                self.fail(run, State.REJECTED, LimitExceeded())
+                self.fail(run, State.REJECTED, Skipped() if command.reason is DropReason.SKIPPED else ConcurrencyExceeded())
         wake_at = self._scheduler.wake_at()
         if wake_at != self._wake_at:
             self._set_wake(wake_at)
@@ -341,10 +343,13 @@ class Dispatch:
 
 
 def _job(run: Run) -> Job:
-    request = run.request
+    request, turn = run.request, run.request.turn
     unwilling = frozenset(attempt.session for attempt in run.attempts if not attempt.accepted)
-    need = Need(request.action, request.min_containment, request.zone)
-    return Job(run=run.id, tenant=run.tenant, need=need, size_bytes=request.size_bytes, avoid=unwilling)
+    return Job(
+        run=run.id, tenant=run.tenant, size_bytes=request.size_bytes, avoid=unwilling, priority=turn.priority, prefer=turn.prefer,
+        need=Need(request.action, request.min_containment, request.zone, turn.pool, turn.require),
+        concurrency=turn.concurrency, rates=turn.rates,
+    )  # fmt: skip
 
 
 def _unfinished(state: State, error: TransomError, side_effects: SideEffects) -> Done:

@@ -18,6 +18,7 @@ from transom_wire.encoding import Bytes
 from transom_wire.errors import TransomError
 
 from transom_server.payload import Payload
+from transom_server.scheduling.job import Concurrency, Label, Rate
 
 
 class State(IntEnum):
@@ -67,6 +68,17 @@ class DocumentSpec(msgspec.Struct, frozen=True, kw_only=True):
     sha256: bytes
 
 
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run asks of the order and place in which runs are done."""
+
+    priority: int = 3
+    pool: str = ""
+    require: frozenset[Label] = frozenset()
+    prefer: frozenset[Label] = frozenset()
+    concurrency: Concurrency | None = None
+    rates: tuple[Rate, ...] = ()
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller asks for: everything but the bytes."""
 
@@ -83,6 +95,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Size of all documents."""
     has_digests: bool
     """Whether any document's digest was promised."""
+    turn: Turn = Turn()
+    """When and where it may run."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):

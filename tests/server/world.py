@@ -132,6 +132,11 @@ class FakeRunner:
             total, room = self.attempts + self._done, self.room + self._done
             await self.say(wire.RunnerItem(credit=session_pb2.Credit(pool="default", total_attempts=total, total_bytes=room)))
 
+    async def grant(self, more: int) -> None:
+        """Take so many attempts more than at first."""
+        credit = session_pb2.Credit(pool="default", total_attempts=self.attempts + more, total_bytes=self.room)
+        await self.say(wire.RunnerItem(credit=credit))
+
     async def say(self, *items: wire.RunnerItem) -> None:
         async with self._writing:
             await self.call.write(wire.SessionRequest(items=items))

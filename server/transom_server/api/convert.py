@@ -15,9 +15,18 @@ from transom_wire.limits import SERVER_MEMORY_BYTES
 from transom_wire.status import to_status
 
 from transom_server.offers import Action
-from transom_server.run import DocumentSpec, Evidence, Outcome, Replay, Request, Run
+from transom_server.run import DocumentSpec, Evidence, Outcome, Replay, Request, Run, Turn
+from transom_server.scheduling.job import Concurrency, Conflict, Rate
 
 DEFAULT_ATTEMPTS = 3
+DEFAULT_PRIORITY = 3
+CONFLICTS = {
+    run_pb2.Concurrency.CONFLICT_UNSPECIFIED: Conflict.QUEUE,
+    run_pb2.Concurrency.CONFLICT_QUEUE: Conflict.QUEUE,
+    run_pb2.Concurrency.CONFLICT_SKIP: Conflict.SKIP,
+    run_pb2.Concurrency.CONFLICT_CANCEL_OLDER: Conflict.CANCEL_OLDER,
+    run_pb2.Concurrency.CONFLICT_FAIL: Conflict.FAIL,
+}
 
 
 def duration(seconds: float) -> Duration:
@@ -65,7 +74,18 @@ def request_of(spec: run_pb2.RunSpec) -> Request:
         max_attempts=spec.max_attempts or DEFAULT_ATTEMPTS,
         size_bytes=total,
         has_digests=any(document.sha256 for document in documents),
+        turn=_turn(spec),
     )
+
+
+def _turn(spec: run_pb2.RunSpec) -> Turn:
+    asked = spec.concurrency
+    concurrency = Concurrency(asked.key, asked.limit or 1, CONFLICTS[asked.conflict]) if spec.HasField("concurrency") else None
+    return Turn(
+        priority=spec.priority or DEFAULT_PRIORITY, pool=spec.pool, require=frozenset(spec.require_labels.items()),
+        prefer=frozenset(spec.prefer_labels.items()), concurrency=concurrency,
+        rates=tuple(Rate(one.key, one.runs, seconds(one.per)) for one in spec.rate_limits),
+    )  # fmt: skip
 
 
 def _parameters(spec: run_pb2.RunSpec) -> dict[str, Any]:

@@ -216,6 +216,46 @@ class RunSpec(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class RequireLabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class PreferLabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     TARGET_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     DOCUMENTS_FIELD_NUMBER: _builtins.int
@@ -225,6 +265,12 @@ class RunSpec(_message.Message):
     ZONE_FIELD_NUMBER: _builtins.int
     REPLAY_MODE_FIELD_NUMBER: _builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    REQUIRE_LABELS_FIELD_NUMBER: _builtins.int
+    PREFER_LABELS_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    RATE_LIMITS_FIELD_NUMBER: _builtins.int
+    POOL_FIELD_NUMBER: _builtins.int
     min_containment: Global___ContainmentLevel.ValueType
     """The weakest containment that will do; the server's default when unspecified."""
     max_persistence: _action_pb2.Persistence.ValueType
@@ -235,6 +281,10 @@ class RunSpec(_message.Message):
     """How to send documents again after a lost attempt."""
     max_attempts: _builtins.int
     """How many attempts at most, 1 to 5; 3 when 0."""
+    priority: _builtins.int
+    """How urgent the run is, from 1, the most, to 5; 3 when 0. A run rises a step for every 30 seconds that it has waited."""
+    pool: _builtins.str
+    """The pool whose runners may have the run; any when empty."""
     @_builtins.property
     def target(self) -> Global___Target:
         """What to run."""
@@ -251,6 +301,22 @@ class RunSpec(_message.Message):
     def timeout(self) -> _duration_pb2.Duration:
         """How long the run may take from acceptance; the server's default when absent."""
 
+    @_builtins.property
+    def require_labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels that the runner must have, exactly."""
+
+    @_builtins.property
+    def prefer_labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels by which a runner is preferred: the more of them, the better."""
+
+    @_builtins.property
+    def concurrency(self) -> Global___Concurrency:
+        """How many runs with the same key may be under way; no bound when absent."""
+
+    @_builtins.property
+    def rate_limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateLimit]:
+        """How often runs with the same key may start."""
+
     def __init__(
         self,
         *,
@@ -263,14 +329,113 @@ class RunSpec(_message.Message):
         zone: _builtins.str = ...,
         replay_mode: Global___ReplayMode.ValueType = ...,
         max_attempts: _builtins.int = ...,
+        priority: _builtins.int = ...,
+        require_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        prefer_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        concurrency: Global___Concurrency | None = ...,
+        rate_limits: _abc.Iterable[Global___RateLimit] | None = ...,
+        pool: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters", "target", b"target", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "parameters", b"parameters", "target", b"target", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "max_attempts", b"max_attempts", "max_persistence", b"max_persistence", "min_containment", b"min_containment", "parameters", b"parameters", "replay_mode", b"replay_mode", "target", b"target", "timeout", b"timeout", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "documents", b"documents", "max_attempts", b"max_attempts", "max_persistence", b"max_persistence", "min_containment", b"min_containment", "parameters", b"parameters", "pool", b"pool", "prefer_labels", b"prefer_labels", "priority", b"priority", "rate_limits", b"rate_limits", "replay_mode", b"replay_mode", "require_labels", b"require_labels", "target", b"target", "timeout", b"timeout", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunSpec: _TypeAlias = RunSpec  # noqa: Y015
+
+@_typing.final
+class Concurrency(_message.Message):
+    """Bounds how many runs of a tenant are under way at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Conflict:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ConflictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Concurrency._Conflict.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CONFLICT_UNSPECIFIED: Concurrency._Conflict.ValueType  # 0
+        """The same as QUEUE."""
+        CONFLICT_QUEUE: Concurrency._Conflict.ValueType  # 1
+        """It waits."""
+        CONFLICT_SKIP: Concurrency._Conflict.ValueType  # 2
+        """It is refused with reason SKIPPED: it need not be done twice."""
+        CONFLICT_CANCEL_OLDER: Concurrency._Conflict.ValueType  # 3
+        """The oldest runs with the key are cancelled."""
+        CONFLICT_FAIL: Concurrency._Conflict.ValueType  # 4
+        """It is refused with reason CONCURRENCY_EXCEEDED."""
+
+    class Conflict(_Conflict, metaclass=_ConflictEnumTypeWrapper):
+        """What happens to a new run when the key is full."""
+
+    CONFLICT_UNSPECIFIED: Concurrency.Conflict.ValueType  # 0
+    """The same as QUEUE."""
+    CONFLICT_QUEUE: Concurrency.Conflict.ValueType  # 1
+    """It waits."""
+    CONFLICT_SKIP: Concurrency.Conflict.ValueType  # 2
+    """It is refused with reason SKIPPED: it need not be done twice."""
+    CONFLICT_CANCEL_OLDER: Concurrency.Conflict.ValueType  # 3
+    """The oldest runs with the key are cancelled."""
+    CONFLICT_FAIL: Concurrency.Conflict.ValueType  # 4
+    """It is refused with reason CONCURRENCY_EXCEEDED."""
+
+    KEY_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    CONFLICT_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The tenant's name for what must not be done too often at once. It is not remembered."""
+    limit: _builtins.int
+    """How many at once; 1 when 0."""
+    conflict: Global___Concurrency.Conflict.ValueType
+    """What happens when there are so many."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        limit: _builtins.int = ...,
+        conflict: Global___Concurrency.Conflict.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict", b"conflict", "key", b"key", "limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Concurrency: _TypeAlias = Concurrency  # noqa: Y015
+
+@_typing.final
+class RateLimit(_message.Message):
+    """Bounds how often runs of a tenant start: a token bucket. The newest limit of a key counts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
+    PER_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The tenant's name for what must not be done too often. It is not remembered."""
+    runs: _builtins.int
+    """How many attempts may start."""
+    @_builtins.property
+    def per(self) -> _duration_pb2.Duration:
+        """In how much time, up to a day."""
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        runs: _builtins.int = ...,
+        per: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["per", b"per"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "per", b"per", "runs", b"runs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RateLimit: _TypeAlias = RateLimit  # noqa: Y015
 
 @_typing.final
 class Outcome(_message.Message):
