@@ -15,7 +15,7 @@ from transom_client.connection import Connection
 from transom_client.documents import Given, several
 from transom_client.events import Accepted, AttemptStarted, Ended, Event, Outcome, PageDone, PartDone
 from transom_client.profile import Profile
-from transom_client.records import Action, Runner, action_of, runner_of
+from transom_client.records import Action, QueueRow, Runner, action_of, queue_row_of, runner_of
 from transom_client.request import Parameter, Request
 from transom_client.runs import Runs
 from transom_client.states import Containment, Persistence, Replay
@@ -164,6 +164,38 @@ class Client:
                 return runners
             request.page_token = answer.next_page_token
 
+    async def cordon(self, runner: str) -> Runner:
+        """Give a runner nothing new until `uncordon`.
+
+        Raises:
+            RunnerUnknown: None of this id is connected.
+        """
+        request = fleet_service_pb2.CordonRunnerRequest(name=_runner_name(runner))
+        return runner_of((await self.connection.ask(self.connection.fleet.CordonRunner, request)).runner)
+
+    async def uncordon(self, runner: str) -> Runner:
+        """Lift a runner's cordon.
+
+        Raises:
+            RunnerUnknown: None of this id is connected.
+        """
+        request = fleet_service_pb2.UncordonRunnerRequest(name=_runner_name(runner))
+        return runner_of((await self.connection.ask(self.connection.fleet.UncordonRunner, request)).runner)
+
+    async def drain(self, runner: str) -> Runner:
+        """Give a runner nothing new for as long as its session lasts.
+
+        Raises:
+            RunnerUnknown: None of this id is connected.
+        """
+        request = fleet_service_pb2.DrainRunnerRequest(name=_runner_name(runner))
+        return runner_of((await self.connection.ask(self.connection.fleet.DrainRunner, request)).runner)
+
+    async def queue(self) -> list[QueueRow]:
+        """List what waits for runners, of this caller's tenant."""
+        answer = await self.connection.ask(self.connection.fleet.ListQueue, fleet_service_pb2.ListQueueRequest())
+        return [queue_row_of(row) for row in answer.rows]
+
     async def actions(self) -> list[Action]:
         """List the actions that connected runners offer."""
         actions: list[Action] = []
@@ -184,3 +216,7 @@ class Client:
         request = action_service_pb2.GetActionRequest(name=f"actions/{name}")
         answer = await self.connection.ask(self.connection.actions.GetAction, request)
         return action_of(answer.action)
+
+
+def _runner_name(runner: str) -> str:
+    return runner if "/" in runner else f"runners/{runner}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -50,6 +51,17 @@ class Runner:
     last_seen_at: datetime | None
     software: str
     running: int
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRow:
+    """The runs of one tenant that wait for one action."""
+
+    action: str
+    tenant: str
+    depth: int
+    oldest_age_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +116,14 @@ def runner_of(message: fleet_service_pb2.Runner) -> Runner:
         last_seen_at=_moment(message.last_seen_time),
         software=message.software,
         running=message.running,
+        labels=dict(message.labels),
     )
+
+
+def queue_row_of(message: fleet_service_pb2.QueueRow) -> QueueRow:
+    """Read a row of the queue from its message."""
+    age_s = message.oldest_age.seconds + message.oldest_age.nanos / 1e9
+    return QueueRow(action=message.action, tenant=message.tenant, depth=message.depth, oldest_age_s=age_s)
 
 
 def action_of(message: action_pb2.Action) -> Action:

@@ -87,6 +87,7 @@ class RunnerStatus(IntEnum):
     CONNECTED = 1
     DRAINING = 2
     DISCONNECTED = 3
+    CORDONED = 4
 
 
 class TextSource(IntEnum):

@@ -13,7 +13,7 @@ read: lower case, no full stop, never content, a file name, a secret or a provid
     │   └── TokenMissing, TokenInvalid, TokenExpired, CertificateRefused
     ├── PermissionDenied        PERMISSION_DENIED
     ├── NotFound                NOT_FOUND
-    │   └── ActionUnknown, RunUnknown
+    │   └── ActionUnknown, RunUnknown, RunnerUnknown
     ├── LimitExceeded           RESOURCE_EXHAUSTED
     │   ├── DocumentTooLarge, TooManyPages, TooManyPixels, ResultTooLarge
     │   └── MemoryExhausted, CreditExceeded, TooManyRuns, ConcurrencyExceeded
@@ -182,6 +182,12 @@ class RunUnknown(NotFound):
     """there is no such run; see `transom runs list`"""
 
     reason = "RUN_UNKNOWN"
+
+
+class RunnerUnknown(NotFound):
+    """no such runner is connected; see `transom runners list`"""
+
+    reason = "RUNNER_UNKNOWN"
 
 
 class LimitExceeded(TransomError):

@@ -68,7 +68,7 @@ class App:
                 dispatch=self.dispatch, sessions=self.sessions, offers=self.offers, budget=self.budget, ledger=self.ledger,
                 metrics=self.metrics, pace=pace,
             ),
-            fleet=FleetService(self.sessions, self.ledger),
+            fleet=FleetService(self.sessions, self.dispatch, self.ledger),
             actions=ActionService(self.offers),
         )  # fmt: skip
         self.port = self.listener.open(config.host, config.port, config.tls())

@@ -29,7 +29,7 @@ from transom_wire.errors import (
 
 from transom_server.outcomes import Outcomes
 from transom_server.run import RANDOM, Attempt, Done, Evidence, Piece, Replay, Run, SideEffects, State, Waiting
-from transom_server.scheduler import Cancel, Commands, DropReason, Job, Need, Offer, Placement, Scheduler
+from transom_server.scheduler import Cancel, Commands, DropReason, Job, Need, Offer, Placement, Row, Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +180,18 @@ class Dispatch:
     def drain_session(self, session: Assignee) -> None:
         """Give a session nothing more."""
         self._obey(self._scheduler.drain(session.id, time.monotonic()))
+
+    def cordon(self, session: Assignee) -> None:
+        """Give a session nothing new until its cordon is lifted."""
+        self._obey(self._scheduler.cordon(session.id, time.monotonic()))
+
+    def uncordon(self, session: Assignee) -> None:
+        """Lift a cordon."""
+        self._obey(self._scheduler.uncordon(session.id, time.monotonic()))
+
+    def queue(self) -> list[Row]:
+        """List what waits, by action and tenant."""
+        return self._scheduler.queue(time.monotonic())
 
     def disconnect(self, session: Assignee) -> None:
         """Forget a session: its attempts are lost, and tried again where that is safe."""

@@ -220,6 +220,8 @@ class Sessions:
 
     def __init__(self) -> None:
         self.by_runner: dict[str, RunnerSession] = {}
+        self.cordoned: set[str] = set()
+        """Runners that operators have cordoned: it holds for whatever session they open, as long as this server runs."""
 
     def add(self, session: RunnerSession) -> RunnerSession | None:
         """Add a session; returns the one that it supersedes."""

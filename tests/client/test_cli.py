@@ -210,7 +210,9 @@ async def test_runners_and_actions_are_listed(world: World) -> None:
         actions = await transom("actions", "list")
         described = await transom("actions", "describe", "test.echo")
     assert table.out.splitlines()[1].split()[:5] == ["testhost", "CONNECTED", "default", "test.echo", "LIMITS"]
-    assert sorted(runner) == ["actions", "containment", "hostname", "last_seen_time", "name", "pool", "running", "software", "status"]
+    assert sorted(runner) == [
+        "actions", "containment", "hostname", "labels", "last_seen_time", "name", "pool", "running", "software", "status"
+    ]  # fmt: skip
     assert "Echo documents." in actions.out
     assert "  times: integer, minimum 1" in described.out
 

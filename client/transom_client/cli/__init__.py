@@ -17,7 +17,8 @@ GROUP: Final = "transom.commands"
 BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
     "process": ("transom_client.cli.process", "Run an action on documents and print what it reads."),
     "runs": ("transom_client.cli.runs", "List runs, follow them, cancel them."),
-    "runners": ("transom_client.cli.fleet", "See which runners there are."),
+    "runners": ("transom_client.cli.fleet", "See which runners there are, and keep work from them."),
+    "queue": ("transom_client.cli.fleet", "List what waits for runners."),
     "actions": ("transom_client.cli.fleet", "See which actions runners offer."),
     "dev": ("transom_client.cli.dev", "Run a server and a runner on this machine until Ctrl-C."),
     "doctor": ("transom_client.cli.doctor", "Check what is needed to process a document, and say what to do next."),

@@ -1,21 +1,22 @@
-"""`transom runners` and `transom actions`: what is there to work with."""
+"""`transom runners`, `transom queue` and `transom actions`: what is there to work with, and what waits for it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 
 import click
 
 from transom_client.cli.opening import profile_option, with_client
 from transom_client.cli.output import JSON, TABLE, clean, emit_columns, emit_json, moment, output_option
-from transom_client.cli.shapes import action_shape, runner_shape
+from transom_client.cli.shapes import action_shape, queue_shape, runner_shape
 from transom_client.client import Client
-from transom_client.records import Action
+from transom_client.records import Action, Runner
 
 
 @click.group()
 def runners() -> None:
-    """See which runners there are."""
+    """See which runners there are, and keep work from them."""
 
 
 @runners.command("list")
@@ -33,6 +34,71 @@ def list_runners(output: str) -> None:
         for one in found
     ]
     emit_columns(("hostname", "status", "pool", "actions", "containment", "last seen"), rows)
+
+
+def _told(change: Callable[[Client, str], Awaitable[Runner]], runner: str) -> None:
+    """Change a runner that is named by its id, or by its host where that is clear, and say how it stands."""
+
+    async def work(client: Client) -> Runner:
+        known = await client.runners()
+        hosts = [one.name for one in known if one.hostname == runner]
+        return await change(client, hosts[0] if len(hosts) == 1 else runner)
+
+    after = with_client(work)
+    click.echo(f"the runner is {after.status.name} now")
+
+
+@runners.command("cordon")
+@click.argument("runner", metavar="RUNNER")
+@profile_option
+def cordon_runner(runner: str) -> None:
+    """Give a runner nothing new until the cordon is lifted."""
+    _told(Client.cordon, runner)
+
+
+@runners.command("uncordon")
+@click.argument("runner", metavar="RUNNER")
+@profile_option
+def uncordon_runner(runner: str) -> None:
+    """Lift a runner's cordon."""
+    _told(Client.uncordon, runner)
+
+
+@runners.command("drain")
+@click.argument("runner", metavar="RUNNER")
+@profile_option
+def drain_runner(runner: str) -> None:
+    """Let a runner finish what it has, and give it nothing new while it stays connected."""
+    _told(Client.drain, runner)
+
+
+@runners.command("labels")
+@output_option(TABLE, JSON)
+@profile_option
+def list_labels(output: str) -> None:
+    """List the labels of every runner, by which runs can ask for it."""
+    found = with_client(Client.runners)
+    if output == JSON:
+        for runner in found:
+            emit_json({"name": runner.name, "labels": dict(runner.labels)})
+        return
+    rows = [(one.name.removeprefix("runners/"), one.hostname, key, value) for one in found for key, value in sorted(one.labels.items())]
+    emit_columns(("runner", "hostname", "label", "value"), rows)
+
+
+@click.command()
+@output_option(TABLE, JSON)
+@profile_option
+def queue(output: str) -> None:
+    """List what waits for runners: how many runs of each action, and how long the oldest has waited."""
+    found = with_client(Client.queue)
+    if output == JSON:
+        for row in found:
+            emit_json(queue_shape(row))
+        return
+    emit_columns(
+        ("action", "tenant", "waiting", "oldest"), [(one.action, one.tenant, str(one.depth), f"{one.oldest_age_s:.1f} s") for one in found]
+    )  # fmt: skip
 
 
 @click.group()

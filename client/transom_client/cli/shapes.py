@@ -11,7 +11,7 @@ from transom_wire.errors import TransomError
 from transom_client.cli.output import iso
 from transom_client.events import Evidence, Outcome, PageDone, PartDone
 from transom_client.pages import WordRange
-from transom_client.records import Action, Run, Runner
+from transom_client.records import Action, QueueRow, Run, Runner
 
 Shape = dict[str, object]
 
@@ -134,7 +134,13 @@ def runner_shape(runner: Runner) -> Shape:
         "last_seen_time": iso(runner.last_seen_at),
         "software": runner.software,
         "running": runner.running,
+        "labels": dict(runner.labels),
     }
+
+
+def queue_shape(row: QueueRow) -> Shape:
+    """Describe what waits for one action."""
+    return {"action": row.action, "tenant": row.tenant, "depth": row.depth, "oldest_age_s": round(row.oldest_age_s, 3)}
 
 
 def action_shape(action: Action) -> Shape:

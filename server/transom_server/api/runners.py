@@ -95,6 +95,8 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
             older.outbox.close()
         self._offers.add(session.id, session.actions)
         self._dispatch.connect(session, session.offer)
+        if session.runner in self._sessions.cordoned:
+            self._dispatch.cordon(session)
         self._ledger.note_runner(session)
         session.handle(session.greeting)
         log.info("session.opened", extra={"runner": session.runner, "session": session.id, "hostname": session.hostname})

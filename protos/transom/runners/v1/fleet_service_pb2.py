@@ -22,13 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from transom.identity.v1 import policy_pb2 as transom_dot_identity_dot_v1_dot_policy__pb2
 from transom.privacy.v1 import privacy_pb2 as transom_dot_privacy_dot_v1_dot_privacy__pb2
 from transom.runs.v1 import run_pb2 as transom_dot_runs_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&transom/runners/v1/fleet_service.proto\x12\x12transom.runners.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a transom/identity/v1/policy.proto\x1a transom/privacy/v1/privacy.proto\x1a\x19transom/runs/v1/run.proto\"\xbf\x03\n\x06Runner\x12\x14\n\x04name\x18\x01 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x18\n\x08hostname\x18\x02 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x38\n\x06status\x18\x03 \x01(\x0e\x32 .transom.runners.v1.RunnerStatusB\x06\xaa\x86\x19\x02\x08\x02\x12\x14\n\x04pool\x18\x04 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x17\n\x07\x61\x63tions\x18\x05 \x03(\tB\x06\xaa\x86\x19\x02\x08\x02\x12>\n\x0b\x63ontainment\x18\x06 \x01(\x0e\x32!.transom.runs.v1.ContainmentLevelB\x06\xaa\x86\x19\x02\x08\x02\x12:\n\x0elast_seen_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xaa\x86\x19\x02\x08\x02\x12\x18\n\x08software\x18\x08 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x17\n\x07running\x18\t \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12>\n\x06labels\x18\n \x03(\x0b\x32&.transom.runners.v1.Runner.LabelsEntryB\x06\xaa\x86\x19\x02\x08\x02\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"K\n\x12ListRunnersRequest\x12\x19\n\tpage_size\x18\x01 \x01(\x05\x42\x06\xaa\x86\x19\x02\x08\x02\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\"k\n\x13ListRunnersResponse\x12\x33\n\x07runners\x18\x01 \x03(\x0b\x32\x1a.transom.runners.v1.RunnerB\x06\xaa\x86\x19\x02\x08\x02\x12\x1f\n\x0fnext_page_token\x18\x02 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02*\x86\x01\n\x0cRunnerStatus\x12\x1d\n\x19RUNNER_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17RUNNER_STATUS_CONNECTED\x10\x01\x12\x1a\n\x16RUNNER_STATUS_DRAINING\x10\x02\x12\x1e\n\x1aRUNNER_STATUS_DISCONNECTED\x10\x03\x32{\n\x0c\x46leetService\x12k\n\x0bListRunners\x12&.transom.runners.v1.ListRunnersRequest\x1a\'.transom.runners.v1.ListRunnersResponse\"\x0b\xb2\x86\x19\x07\x08\x01\x12\x03\x01\x02\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&transom/runners/v1/fleet_service.proto\x12\x12transom.runners.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a transom/identity/v1/policy.proto\x1a transom/privacy/v1/privacy.proto\x1a\x19transom/runs/v1/run.proto\"\xbf\x03\n\x06Runner\x12\x14\n\x04name\x18\x01 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x18\n\x08hostname\x18\x02 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x38\n\x06status\x18\x03 \x01(\x0e\x32 .transom.runners.v1.RunnerStatusB\x06\xaa\x86\x19\x02\x08\x02\x12\x14\n\x04pool\x18\x04 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x17\n\x07\x61\x63tions\x18\x05 \x03(\tB\x06\xaa\x86\x19\x02\x08\x02\x12>\n\x0b\x63ontainment\x18\x06 \x01(\x0e\x32!.transom.runs.v1.ContainmentLevelB\x06\xaa\x86\x19\x02\x08\x02\x12:\n\x0elast_seen_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xaa\x86\x19\x02\x08\x02\x12\x18\n\x08software\x18\x08 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x17\n\x07running\x18\t \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12>\n\x06labels\x18\n \x03(\x0b\x32&.transom.runners.v1.Runner.LabelsEntryB\x06\xaa\x86\x19\x02\x08\x02\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"K\n\x12ListRunnersRequest\x12\x19\n\tpage_size\x18\x01 \x01(\x05\x42\x06\xaa\x86\x19\x02\x08\x02\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\"k\n\x13ListRunnersResponse\x12\x33\n\x07runners\x18\x01 \x03(\x0b\x32\x1a.transom.runners.v1.RunnerB\x06\xaa\x86\x19\x02\x08\x02\x12\x1f\n\x0fnext_page_token\x18\x02 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\"+\n\x13\x43ordonRunnerRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\"J\n\x14\x43ordonRunnerResponse\x12\x32\n\x06runner\x18\x01 \x01(\x0b\x32\x1a.transom.runners.v1.RunnerB\x06\xaa\x86\x19\x02\x08\x02\"-\n\x15UncordonRunnerRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\"L\n\x16UncordonRunnerResponse\x12\x32\n\x06runner\x18\x01 \x01(\x0b\x32\x1a.transom.runners.v1.RunnerB\x06\xaa\x86\x19\x02\x08\x02\"*\n\x12\x44rainRunnerRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\"I\n\x13\x44rainRunnerResponse\x12\x32\n\x06runner\x18\x01 \x01(\x0b\x32\x1a.transom.runners.v1.RunnerB\x06\xaa\x86\x19\x02\x08\x02\"\x12\n\x10ListQueueRequest\"G\n\x11ListQueueResponse\x12\x32\n\x04rows\x18\x01 \x03(\x0b\x32\x1c.transom.runners.v1.QueueRowB\x06\xaa\x86\x19\x02\x08\x02\"\x88\x01\n\x08QueueRow\x12\x16\n\x06\x61\x63tion\x18\x01 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x16\n\x06tenant\x18\x02 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x15\n\x05\x64\x65pth\x18\x03 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12\x35\n\noldest_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02*\xa2\x01\n\x0cRunnerStatus\x12\x1d\n\x19RUNNER_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17RUNNER_STATUS_CONNECTED\x10\x01\x12\x1a\n\x16RUNNER_STATUS_DRAINING\x10\x02\x12\x1e\n\x1aRUNNER_STATUS_DISCONNECTED\x10\x03\x12\x1a\n\x16RUNNER_STATUS_CORDONED\x10\x04\x32\xae\x04\n\x0c\x46leetService\x12k\n\x0bListRunners\x12&.transom.runners.v1.ListRunnersRequest\x1a\'.transom.runners.v1.ListRunnersResponse\"\x0b\xb2\x86\x19\x07\x08\x01\x12\x03\x01\x02\x03\x12l\n\x0c\x43ordonRunner\x12\'.transom.runners.v1.CordonRunnerRequest\x1a(.transom.runners.v1.CordonRunnerResponse\"\t\xb2\x86\x19\x05\x08\x01\x12\x01\x03\x12r\n\x0eUncordonRunner\x12).transom.runners.v1.UncordonRunnerRequest\x1a*.transom.runners.v1.UncordonRunnerResponse\"\t\xb2\x86\x19\x05\x08\x01\x12\x01\x03\x12i\n\x0b\x44rainRunner\x12&.transom.runners.v1.DrainRunnerRequest\x1a\'.transom.runners.v1.DrainRunnerResponse\"\t\xb2\x86\x19\x05\x08\x01\x12\x01\x03\x12\x64\n\tListQueue\x12$.transom.runners.v1.ListQueueRequest\x1a%.transom.runners.v1.ListQueueResponse\"\n\xb2\x86\x19\x06\x08\x01\x12\x02\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -65,18 +66,66 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTRUNNERSRESPONSE'].fields_by_name['runners']._serialized_options = b'\252\206\031\002\010\002'
   _globals['_LISTRUNNERSRESPONSE'].fields_by_name['next_page_token']._loaded_options = None
   _globals['_LISTRUNNERSRESPONSE'].fields_by_name['next_page_token']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_CORDONRUNNERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_CORDONRUNNERREQUEST'].fields_by_name['name']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_CORDONRUNNERRESPONSE'].fields_by_name['runner']._loaded_options = None
+  _globals['_CORDONRUNNERRESPONSE'].fields_by_name['runner']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_UNCORDONRUNNERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_UNCORDONRUNNERREQUEST'].fields_by_name['name']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_UNCORDONRUNNERRESPONSE'].fields_by_name['runner']._loaded_options = None
+  _globals['_UNCORDONRUNNERRESPONSE'].fields_by_name['runner']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_DRAINRUNNERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DRAINRUNNERREQUEST'].fields_by_name['name']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_DRAINRUNNERRESPONSE'].fields_by_name['runner']._loaded_options = None
+  _globals['_DRAINRUNNERRESPONSE'].fields_by_name['runner']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_LISTQUEUERESPONSE'].fields_by_name['rows']._loaded_options = None
+  _globals['_LISTQUEUERESPONSE'].fields_by_name['rows']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_QUEUEROW'].fields_by_name['action']._loaded_options = None
+  _globals['_QUEUEROW'].fields_by_name['action']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_QUEUEROW'].fields_by_name['tenant']._loaded_options = None
+  _globals['_QUEUEROW'].fields_by_name['tenant']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_QUEUEROW'].fields_by_name['depth']._loaded_options = None
+  _globals['_QUEUEROW'].fields_by_name['depth']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_QUEUEROW'].fields_by_name['oldest_age']._loaded_options = None
+  _globals['_QUEUEROW'].fields_by_name['oldest_age']._serialized_options = b'\252\206\031\002\010\002'
   _globals['_FLEETSERVICE'].methods_by_name['ListRunners']._loaded_options = None
   _globals['_FLEETSERVICE'].methods_by_name['ListRunners']._serialized_options = b'\262\206\031\007\010\001\022\003\001\002\003'
-  _globals['_RUNNERSTATUS']._serialized_start=827
-  _globals['_RUNNERSTATUS']._serialized_end=961
-  _globals['_RUNNER']._serialized_start=191
-  _globals['_RUNNER']._serialized_end=638
-  _globals['_RUNNER_LABELSENTRY']._serialized_start=593
-  _globals['_RUNNER_LABELSENTRY']._serialized_end=638
-  _globals['_LISTRUNNERSREQUEST']._serialized_start=640
-  _globals['_LISTRUNNERSREQUEST']._serialized_end=715
-  _globals['_LISTRUNNERSRESPONSE']._serialized_start=717
-  _globals['_LISTRUNNERSRESPONSE']._serialized_end=824
-  _globals['_FLEETSERVICE']._serialized_start=963
-  _globals['_FLEETSERVICE']._serialized_end=1086
+  _globals['_FLEETSERVICE'].methods_by_name['CordonRunner']._loaded_options = None
+  _globals['_FLEETSERVICE'].methods_by_name['CordonRunner']._serialized_options = b'\262\206\031\005\010\001\022\001\003'
+  _globals['_FLEETSERVICE'].methods_by_name['UncordonRunner']._loaded_options = None
+  _globals['_FLEETSERVICE'].methods_by_name['UncordonRunner']._serialized_options = b'\262\206\031\005\010\001\022\001\003'
+  _globals['_FLEETSERVICE'].methods_by_name['DrainRunner']._loaded_options = None
+  _globals['_FLEETSERVICE'].methods_by_name['DrainRunner']._serialized_options = b'\262\206\031\005\010\001\022\001\003'
+  _globals['_FLEETSERVICE'].methods_by_name['ListQueue']._loaded_options = None
+  _globals['_FLEETSERVICE'].methods_by_name['ListQueue']._serialized_options = b'\262\206\031\006\010\001\022\002\001\003'
+  _globals['_RUNNERSTATUS']._serialized_start=1456
+  _globals['_RUNNERSTATUS']._serialized_end=1618
+  _globals['_RUNNER']._serialized_start=223
+  _globals['_RUNNER']._serialized_end=670
+  _globals['_RUNNER_LABELSENTRY']._serialized_start=625
+  _globals['_RUNNER_LABELSENTRY']._serialized_end=670
+  _globals['_LISTRUNNERSREQUEST']._serialized_start=672
+  _globals['_LISTRUNNERSREQUEST']._serialized_end=747
+  _globals['_LISTRUNNERSRESPONSE']._serialized_start=749
+  _globals['_LISTRUNNERSRESPONSE']._serialized_end=856
+  _globals['_CORDONRUNNERREQUEST']._serialized_start=858
+  _globals['_CORDONRUNNERREQUEST']._serialized_end=901
+  _globals['_CORDONRUNNERRESPONSE']._serialized_start=903
+  _globals['_CORDONRUNNERRESPONSE']._serialized_end=977
+  _globals['_UNCORDONRUNNERREQUEST']._serialized_start=979
+  _globals['_UNCORDONRUNNERREQUEST']._serialized_end=1024
+  _globals['_UNCORDONRUNNERRESPONSE']._serialized_start=1026
+  _globals['_UNCORDONRUNNERRESPONSE']._serialized_end=1102
+  _globals['_DRAINRUNNERREQUEST']._serialized_start=1104
+  _globals['_DRAINRUNNERREQUEST']._serialized_end=1146
+  _globals['_DRAINRUNNERRESPONSE']._serialized_start=1148
+  _globals['_DRAINRUNNERRESPONSE']._serialized_end=1221
+  _globals['_LISTQUEUEREQUEST']._serialized_start=1223
+  _globals['_LISTQUEUEREQUEST']._serialized_end=1241
+  _globals['_LISTQUEUERESPONSE']._serialized_start=1243
+  _globals['_LISTQUEUERESPONSE']._serialized_end=1314
+  _globals['_QUEUEROW']._serialized_start=1317
+  _globals['_QUEUEROW']._serialized_end=1453
+  _globals['_FLEETSERVICE']._serialized_start=1621
+  _globals['_FLEETSERVICE']._serialized_end=2179
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ The operators' view of runners."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -35,6 +36,8 @@ class _RunnerStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunnerSt
     """It finishes what it has."""
     RUNNER_STATUS_DISCONNECTED: _RunnerStatus.ValueType  # 3
     """It has no session."""
+    RUNNER_STATUS_CORDONED: _RunnerStatus.ValueType  # 4
+    """It is given nothing new until its cordon is lifted."""
 
 class RunnerStatus(_RunnerStatus, metaclass=_RunnerStatusEnumTypeWrapper):
     """Whether a runner can be given work."""
@@ -47,6 +50,8 @@ RUNNER_STATUS_DRAINING: RunnerStatus.ValueType  # 2
 """It finishes what it has."""
 RUNNER_STATUS_DISCONNECTED: RunnerStatus.ValueType  # 3
 """It has no session."""
+RUNNER_STATUS_CORDONED: RunnerStatus.ValueType  # 4
+"""It is given nothing new until its cordon is lifted."""
 Global___RunnerStatus: _TypeAlias = RunnerStatus  # noqa: Y015
 
 @_typing.final
@@ -186,3 +191,218 @@ class ListRunnersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRunnersResponse: _TypeAlias = ListRunnersResponse  # noqa: Y015
+
+@_typing.final
+class CordonRunnerRequest(_message.Message):
+    """Asks to cordon a runner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name, `runners/{runner}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CordonRunnerRequest: _TypeAlias = CordonRunnerRequest  # noqa: Y015
+
+@_typing.final
+class CordonRunnerResponse(_message.Message):
+    """The runner after the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNNER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def runner(self) -> Global___Runner:
+        """The runner."""
+
+    def __init__(
+        self,
+        *,
+        runner: Global___Runner | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["runner", b"runner"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["runner", b"runner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CordonRunnerResponse: _TypeAlias = CordonRunnerResponse  # noqa: Y015
+
+@_typing.final
+class UncordonRunnerRequest(_message.Message):
+    """Asks to lift a runner's cordon."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name, `runners/{runner}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UncordonRunnerRequest: _TypeAlias = UncordonRunnerRequest  # noqa: Y015
+
+@_typing.final
+class UncordonRunnerResponse(_message.Message):
+    """The runner after the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNNER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def runner(self) -> Global___Runner:
+        """The runner."""
+
+    def __init__(
+        self,
+        *,
+        runner: Global___Runner | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["runner", b"runner"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["runner", b"runner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UncordonRunnerResponse: _TypeAlias = UncordonRunnerResponse  # noqa: Y015
+
+@_typing.final
+class DrainRunnerRequest(_message.Message):
+    """Asks to drain a runner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name, `runners/{runner}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainRunnerRequest: _TypeAlias = DrainRunnerRequest  # noqa: Y015
+
+@_typing.final
+class DrainRunnerResponse(_message.Message):
+    """The runner after the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNNER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def runner(self) -> Global___Runner:
+        """The runner."""
+
+    def __init__(
+        self,
+        *,
+        runner: Global___Runner | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["runner", b"runner"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["runner", b"runner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainRunnerResponse: _TypeAlias = DrainRunnerResponse  # noqa: Y015
+
+@_typing.final
+class ListQueueRequest(_message.Message):
+    """Asks what waits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQueueRequest: _TypeAlias = ListQueueRequest  # noqa: Y015
+
+@_typing.final
+class ListQueueResponse(_message.Message):
+    """What waits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueRow]:
+        """One row for each action and tenant."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___QueueRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQueueResponse: _TypeAlias = ListQueueResponse  # noqa: Y015
+
+@_typing.final
+class QueueRow(_message.Message):
+    """The runs of one tenant that wait for one action."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
+    OLDEST_AGE_FIELD_NUMBER: _builtins.int
+    action: _builtins.str
+    """The action."""
+    tenant: _builtins.str
+    """The tenant."""
+    depth: _builtins.int
+    """How many wait."""
+    @_builtins.property
+    def oldest_age(self) -> _duration_pb2.Duration:
+        """How long the oldest of them has waited."""
+
+    def __init__(
+        self,
+        *,
+        action: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        depth: _builtins.int = ...,
+        oldest_age: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_age", b"oldest_age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "depth", b"depth", "oldest_age", b"oldest_age", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueueRow: _TypeAlias = QueueRow  # noqa: Y015

@@ -40,6 +40,26 @@ class FleetServiceStub(object):
                 request_serializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.ListRunnersRequest.SerializeToString,
                 response_deserializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.ListRunnersResponse.FromString,
                 _registered_method=True)
+        self.CordonRunner = channel.unary_unary(
+                '/transom.runners.v1.FleetService/CordonRunner',
+                request_serializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.CordonRunnerRequest.SerializeToString,
+                response_deserializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.CordonRunnerResponse.FromString,
+                _registered_method=True)
+        self.UncordonRunner = channel.unary_unary(
+                '/transom.runners.v1.FleetService/UncordonRunner',
+                request_serializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.UncordonRunnerRequest.SerializeToString,
+                response_deserializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.UncordonRunnerResponse.FromString,
+                _registered_method=True)
+        self.DrainRunner = channel.unary_unary(
+                '/transom.runners.v1.FleetService/DrainRunner',
+                request_serializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.DrainRunnerRequest.SerializeToString,
+                response_deserializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.DrainRunnerResponse.FromString,
+                _registered_method=True)
+        self.ListQueue = channel.unary_unary(
+                '/transom.runners.v1.FleetService/ListQueue',
+                request_serializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.ListQueueRequest.SerializeToString,
+                response_deserializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.ListQueueResponse.FromString,
+                _registered_method=True)
 
 
 class FleetServiceServicer(object):
@@ -53,6 +73,34 @@ class FleetServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CordonRunner(self, request, context):
+        """Gives a runner nothing new until the cordon is lifted; it keeps what it has, and its session.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UncordonRunner(self, request, context):
+        """Lifts a cordon.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainRunner(self, request, context):
+        """Gives a runner nothing new for as long as its session lasts; it finishes what it has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListQueue(self, request, context):
+        """Tells what waits for runners, by action: the caller's tenant alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FleetServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +108,26 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.ListRunners,
                     request_deserializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.ListRunnersRequest.FromString,
                     response_serializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.ListRunnersResponse.SerializeToString,
+            ),
+            'CordonRunner': grpc.unary_unary_rpc_method_handler(
+                    servicer.CordonRunner,
+                    request_deserializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.CordonRunnerRequest.FromString,
+                    response_serializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.CordonRunnerResponse.SerializeToString,
+            ),
+            'UncordonRunner': grpc.unary_unary_rpc_method_handler(
+                    servicer.UncordonRunner,
+                    request_deserializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.UncordonRunnerRequest.FromString,
+                    response_serializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.UncordonRunnerResponse.SerializeToString,
+            ),
+            'DrainRunner': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainRunner,
+                    request_deserializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.DrainRunnerRequest.FromString,
+                    response_serializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.DrainRunnerResponse.SerializeToString,
+            ),
+            'ListQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQueue,
+                    request_deserializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.ListQueueRequest.FromString,
+                    response_serializer=transom_dot_runners_dot_v1_dot_fleet__service__pb2.ListQueueResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +158,114 @@ class FleetService(object):
             '/transom.runners.v1.FleetService/ListRunners',
             transom_dot_runners_dot_v1_dot_fleet__service__pb2.ListRunnersRequest.SerializeToString,
             transom_dot_runners_dot_v1_dot_fleet__service__pb2.ListRunnersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CordonRunner(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/transom.runners.v1.FleetService/CordonRunner',
+            transom_dot_runners_dot_v1_dot_fleet__service__pb2.CordonRunnerRequest.SerializeToString,
+            transom_dot_runners_dot_v1_dot_fleet__service__pb2.CordonRunnerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UncordonRunner(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/transom.runners.v1.FleetService/UncordonRunner',
+            transom_dot_runners_dot_v1_dot_fleet__service__pb2.UncordonRunnerRequest.SerializeToString,
+            transom_dot_runners_dot_v1_dot_fleet__service__pb2.UncordonRunnerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainRunner(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/transom.runners.v1.FleetService/DrainRunner',
+            transom_dot_runners_dot_v1_dot_fleet__service__pb2.DrainRunnerRequest.SerializeToString,
+            transom_dot_runners_dot_v1_dot_fleet__service__pb2.DrainRunnerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/transom.runners.v1.FleetService/ListQueue',
+            transom_dot_runners_dot_v1_dot_fleet__service__pb2.ListQueueRequest.SerializeToString,
+            transom_dot_runners_dot_v1_dot_fleet__service__pb2.ListQueueResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -18,6 +18,14 @@ class FleetServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListRunners: _aio.UnaryUnaryMultiCallable[_fleet_service_pb2.ListRunnersRequest, _fleet_service_pb2.ListRunnersResponse]
     """Lists runners in order of id."""
+    CordonRunner: _aio.UnaryUnaryMultiCallable[_fleet_service_pb2.CordonRunnerRequest, _fleet_service_pb2.CordonRunnerResponse]
+    """Gives a runner nothing new until the cordon is lifted; it keeps what it has, and its session."""
+    UncordonRunner: _aio.UnaryUnaryMultiCallable[_fleet_service_pb2.UncordonRunnerRequest, _fleet_service_pb2.UncordonRunnerResponse]
+    """Lifts a cordon."""
+    DrainRunner: _aio.UnaryUnaryMultiCallable[_fleet_service_pb2.DrainRunnerRequest, _fleet_service_pb2.DrainRunnerResponse]
+    """Gives a runner nothing new for as long as its session lasts; it finishes what it has."""
+    ListQueue: _aio.UnaryUnaryMultiCallable[_fleet_service_pb2.ListQueueRequest, _fleet_service_pb2.ListQueueResponse]
+    """Tells what waits for runners, by action: the caller's tenant alone."""
 
 class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
     """Tells operators which runners there are."""
@@ -29,5 +37,37 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_fleet_service_pb2.ListRunnersRequest, _abc.Awaitable[_fleet_service_pb2.ListRunnersResponse]],
     ) -> _abc.Awaitable[_fleet_service_pb2.ListRunnersResponse]:
         """Lists runners in order of id."""
+
+    @_abc_1.abstractmethod
+    def CordonRunner(
+        self,
+        request: _fleet_service_pb2.CordonRunnerRequest,
+        context: _aio.ServicerContext[_fleet_service_pb2.CordonRunnerRequest, _abc.Awaitable[_fleet_service_pb2.CordonRunnerResponse]],
+    ) -> _abc.Awaitable[_fleet_service_pb2.CordonRunnerResponse]:
+        """Gives a runner nothing new until the cordon is lifted; it keeps what it has, and its session."""
+
+    @_abc_1.abstractmethod
+    def UncordonRunner(
+        self,
+        request: _fleet_service_pb2.UncordonRunnerRequest,
+        context: _aio.ServicerContext[_fleet_service_pb2.UncordonRunnerRequest, _abc.Awaitable[_fleet_service_pb2.UncordonRunnerResponse]],
+    ) -> _abc.Awaitable[_fleet_service_pb2.UncordonRunnerResponse]:
+        """Lifts a cordon."""
+
+    @_abc_1.abstractmethod
+    def DrainRunner(
+        self,
+        request: _fleet_service_pb2.DrainRunnerRequest,
+        context: _aio.ServicerContext[_fleet_service_pb2.DrainRunnerRequest, _abc.Awaitable[_fleet_service_pb2.DrainRunnerResponse]],
+    ) -> _abc.Awaitable[_fleet_service_pb2.DrainRunnerResponse]:
+        """Gives a runner nothing new for as long as its session lasts; it finishes what it has."""
+
+    @_abc_1.abstractmethod
+    def ListQueue(
+        self,
+        request: _fleet_service_pb2.ListQueueRequest,
+        context: _aio.ServicerContext[_fleet_service_pb2.ListQueueRequest, _abc.Awaitable[_fleet_service_pb2.ListQueueResponse]],
+    ) -> _abc.Awaitable[_fleet_service_pb2.ListQueueResponse]:
+        """Tells what waits for runners, by action: the caller's tenant alone."""
 
 def add_FleetServiceServicer_to_server(servicer: FleetServiceServicer, server: _aio.Server) -> None: ...
