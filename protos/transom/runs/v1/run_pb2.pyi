@@ -225,6 +225,8 @@ class RunSpec(_message.Message):
     ZONE_FIELD_NUMBER: _builtins.int
     REPLAY_MODE_FIELD_NUMBER: _builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    DETACH_GRACE_FIELD_NUMBER: _builtins.int
     min_containment: Global___ContainmentLevel.ValueType
     """The weakest containment that will do; the server's default when unspecified."""
     max_persistence: _action_pb2.Persistence.ValueType
@@ -235,6 +237,10 @@ class RunSpec(_message.Message):
     """How to send documents again after a lost attempt."""
     max_attempts: _builtins.int
     """How many attempts at most, 1 to 5; 3 when 0."""
+    idempotency_key: _builtins.str
+    """A name of the caller's own for the run, unique in its tenant: a run with the same key is never started twice. The server
+    remembers no more than a digest of it. None when empty.
+    """
     @_builtins.property
     def target(self) -> Global___Target:
         """What to run."""
@@ -251,6 +257,10 @@ class RunSpec(_message.Message):
     def timeout(self) -> _duration_pb2.Duration:
         """How long the run may take from acceptance; the server's default when absent."""
 
+    @_builtins.property
+    def detach_grace(self) -> _duration_pb2.Duration:
+        """How long the run goes on when its caller's connection is lost, waiting for Attach; it is cancelled at once when 0."""
+
     def __init__(
         self,
         *,
@@ -263,10 +273,12 @@ class RunSpec(_message.Message):
         zone: _builtins.str = ...,
         replay_mode: Global___ReplayMode.ValueType = ...,
         max_attempts: _builtins.int = ...,
+        idempotency_key: _builtins.str = ...,
+        detach_grace: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters", "target", b"target", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["detach_grace", b"detach_grace", "parameters", b"parameters", "target", b"target", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "max_attempts", b"max_attempts", "max_persistence", b"max_persistence", "min_containment", b"min_containment", "parameters", b"parameters", "replay_mode", b"replay_mode", "target", b"target", "timeout", b"timeout", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detach_grace", b"detach_grace", "documents", b"documents", "idempotency_key", b"idempotency_key", "max_attempts", b"max_attempts", "max_persistence", b"max_persistence", "min_containment", b"min_containment", "parameters", b"parameters", "replay_mode", b"replay_mode", "target", b"target", "timeout", b"timeout", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
