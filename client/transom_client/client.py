@@ -88,19 +88,11 @@ class Client:
         return Runs(self.connection)
 
     async def process(
-        self,
-        documents: Given | Sequence[Given],
-        *,
-        action: str = DEFAULT_ACTION,
-        parameters: Mapping[str, Parameter] | None = None,
-        timeout_s: float = 300.0,
-        min_containment: Containment = Containment.UNSPECIFIED,
-        max_persistence: Persistence = Persistence.UNSPECIFIED,
-        zone: str = "",
-        replay: Replay = Replay.UNSPECIFIED,
-        max_attempts: int = 0,
-        resend: bool | None = None,
-    ) -> AsyncGenerator[Event, None]:
+        self, documents: Given | Sequence[Given], *, action: str = DEFAULT_ACTION, parameters: Mapping[str, Parameter] | None = None,
+        timeout_s: float = 300.0, min_containment: Containment = Containment.UNSPECIFIED,
+        max_persistence: Persistence = Persistence.UNSPECIFIED, zone: str = "", replay: Replay = Replay.UNSPECIFIED,
+        max_attempts: int = 0, resend: bool | None = None, idempotency_key: str = "", detach_grace_s: float = 0.0,
+    ) -> AsyncGenerator[Event, None]:  # fmt: skip
         """Run an action on documents and yield what happens, page by page; `Ended` comes last.
 
         Leaving the loop early cancels the run: at once with `contextlib.aclosing`, else when the iterator is collected.
@@ -116,6 +108,9 @@ class Client:
             replay: How documents can be sent again after a lost attempt; the server decides by default.
             max_attempts: How many attempts at most.
             resend: Whether the run may be sent again after the connection broke; by default if its action is idempotent.
+            idempotency_key: A name of the caller's own for the run: under one key one run is started in a tenant. A live run with
+                the same settings is joined; one that has ended is told as `RunExists`.
+            detach_grace_s: How long the run goes on when the connection is lost. It is attached to again meanwhile, unseen.
 
         Raises:
             TransomError: The server cannot be reached or refuses the caller. How a run ended is an event, not an error.
@@ -123,6 +118,7 @@ class Client:
         request = Request(
             action=action, parameters=parameters or {}, timeout_s=timeout_s, min_containment=min_containment,
             max_persistence=max_persistence, zone=zone, replay=replay, max_attempts=max_attempts, resend=resend,
+            idempotency_key=idempotency_key, detach_grace_s=detach_grace_s,
         )  # fmt: skip
         async with aclosing(Submission(self.connection, request, several(documents)).events()) as events:
             async for event in events:

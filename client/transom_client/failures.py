@@ -10,12 +10,16 @@ from transom_wire.status import from_rpc_error
 
 _UNTRUSTED: Final = "the server's certificate was not issued by the authority of this profile; check `ca` and `endpoint`"
 _HANDSHAKE: Final = ("CERTIFICATE_VERIFY_FAILED", "handshake failed", "Hostname Verification Check failed", "Peer name")
+_WRITE_FAILED: Final = "Internal error from Core"
+"""What gRPC says where a connection breaks amid a write; with INTERNAL, as if the server had failed."""
 
 
 def error_of(error: grpc.aio.AioRpcError) -> TransomError:
     """Turn an error of an RPC into one of ours; a failed TLS handshake is told apart from a server that is away."""
     ours = from_rpc_error(error)
     details = error.details() or ""
+    if details.startswith(_WRITE_FAILED):
+        return Unavailable()
     if type(ours) is Unavailable and any(mark in details for mark in _HANDSHAKE):
         return CertificateRefused(_UNTRUSTED)
     return ours

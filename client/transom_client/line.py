@@ -12,10 +12,10 @@ from google.protobuf.message import DecodeError
 from transom.documents.v1 import document_pb2
 from transom.runs.v1 import run_service_pb2, transfer_pb2
 from transom_wire import media
-from transom_wire.errors import Internal, ResultTooLarge, TransomError
+from transom_wire.errors import Internal, ResultTooLarge, RunUnknown, TransomError, Unavailable
 from transom_wire.limits import MAX_DOCUMENT_BYTES, RESULT_WINDOW_BYTES
 
-from transom_client.events import Accepted, AttemptStarted, Ended, Event, PageDone, PartDone, Progress, Queued, outcome_of
+from transom_client.events import Accepted, AttemptStarted, Ended, Event, Outcome, PageDone, PartDone, Progress, Queued, outcome_of
 from transom_client.pages import page_of
 from transom_client.states import Waiting
 
@@ -55,7 +55,14 @@ class Line:
         """Whether the run's start was handed to the connection."""
         self.attempt = attempts_before
         self._attempts_before = attempts_before
+        self._told = attempts_before
+        """The attempt whose start the caller was told."""
         self._say = say
+        self.name = ""
+        self.token = b""
+        """What Attach asks for; empty when the run does not outlive its connection."""
+        self.attaching = False
+        """Whether the line was broken, and the server has not said yet that the run goes on."""
         self._events: deque[tuple[Event, int]] = deque()
         self._failure: Exception | None = None
         self._changed = asyncio.Event()
@@ -91,6 +98,16 @@ class Line:
             self._changed.set()
             self._upload_changed.set()
 
+    def attach(self, tag: int, say: Say) -> Item:
+        """Go on with the run on another stream; returns what is to be said there first."""
+        self.tag, self._say = tag, say
+        self.attaching = True
+        self._failure = None
+        # The server asks for what it lacks in a pass of its own.
+        self._upload_credit = 0
+        asked = run_service_pb2.AttachRun(name=self.name, token=self.token, result_bytes=self._received)
+        return Item(tag=tag, attach=asked)
+
     # What the uploader asks for.
 
     async def upload_room(self, pass_number: int, sent_bytes: int) -> int:
@@ -119,17 +136,44 @@ class Line:
             self.pass_number, self._upload_credit = getattr(event.replay, "pass"), 0
             self._upload_changed.set()
         elif kind == "attempt":
-            self._begin(event.attempt.attempt + self._attempts_before)
-            self._put(AttemptStarted(attempt=self.attempt, runner=event.attempt.runner))
+            self._start(event.attempt.attempt + self._attempts_before, event.attempt.runner)
         elif kind == "accepted":
-            self._put(Accepted(run=event.accepted.name))
+            self._accept(event.accepted)
         elif kind == "queued":
             self._put(Queued(reason=Waiting(event.queued.reason)))
         elif kind == "progress":
             self._progress(Progress(done=event.progress.done, total=event.progress.total))
         elif kind == "outcome":
-            self.ended = True
-            self._put(Ended(outcome=outcome_of(event.outcome)))
+            self._end(outcome_of(event.outcome))
+
+    def _accept(self, accepted: run_service_pb2.Accepted) -> None:
+        if not self.attaching:
+            self._put(Accepted(run=accepted.name))
+        self.name, self.token = accepted.name, accepted.token
+        self.attaching = False
+        if accepted.joined:
+            # What did not come before this was of a void attempt; the room begins anew.
+            self._received = accepted.result_bytes
+            self._granted = self._received + RESULT_WINDOW_BYTES
+
+    def _start(self, attempt: int, runner: str) -> None:
+        if attempt == self.attempt and attempt == self._told:
+            # It was told before the connection broke.
+            return
+        self._begin(attempt)
+        self._told = attempt
+        self._put(AttemptStarted(attempt=attempt, runner=runner))
+
+    def _end(self, outcome: Outcome) -> None:
+        if self.attaching and outcome.error is not None and outcome.error.reason == RunUnknown.reason:
+            # The server is another by now, or the grace was over.
+            self.token, self.attaching = b"", False
+            self.fail(Broken(Unavailable("the connection was lost, and the run with it")))
+            return
+        self.ended = True
+        if self.token:
+            self._say(Item(tag=self.tag, result_credit=transfer_pb2.ByteCredit(total_bytes=self._granted, ended=True)), 0)
+        self._put(Ended(outcome=outcome))
 
     def _put(self, event: Event, size_bytes: int = 0) -> None:
         self._events.append((event, size_bytes))

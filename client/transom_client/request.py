@@ -32,6 +32,11 @@ class Request:
     resend: bool | None = None
     """Whether the run may be sent again after the connection broke; None asks whether its action is idempotent."""
 
+    idempotency_key: str = field(default="", repr=False)
+    """A name of the caller's own: the server starts one run under it."""
+    detach_grace_s: float = 0.0
+    """How long the run goes on when the connection is lost; this end attaches to it again."""
+
     def spec(self, documents: Sequence[Measured]) -> run_pb2.RunSpec:
         """Describe the run for the server.
 
@@ -46,6 +51,8 @@ class Request:
             zone=self.zone,
             replay_mode=int(self.replay),  # type: ignore[arg-type]
             max_attempts=self.max_attempts,
+            idempotency_key=self.idempotency_key,
+            detach_grace=_duration(self.detach_grace_s) if self.detach_grace_s else None,
         )
         if self.parameters:
             try:

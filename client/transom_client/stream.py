@@ -51,6 +51,15 @@ class ProcessStream:
             self._uploads[line.tag] = self._spawn(self._upload(line, documents), f"upload {line.tag}")
         return line
 
+    def attach_line(self, line: Line, documents: Sequence[Measured]) -> None:
+        """Go on with a run whose connection broke; its documents are sent as far as the server lacks them."""
+        self.last_tag += 1
+        asked = line.attach(self.last_tag, self._say)
+        self._lines[line.tag] = line
+        self._say(asked, 0)
+        if documents:
+            self._uploads[line.tag] = self._spawn(self._upload(line, documents), f"upload {line.tag}")
+
     def cancel(self, line: Line) -> None:
         """Ask the server to end a run."""
         if not line.ended and self.failure is None:

@@ -42,6 +42,7 @@ class Submission:
         self._reconnect_until = 0.0
         self._backoff_s = BACKOFF_S
         self._resends = 0
+        self._attach_until = 0.0
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Yield what happens to the run; leaving early cancels it.
@@ -53,11 +54,10 @@ class Submission:
         start = await self._start()
         await self._within(self._connection.places.acquire())
         try:
-            attempts = 0
+            line: Line | None = None
             while True:
                 stream = await self._connection.stream()
-                chunked = () if start.inline_documents else self._documents
-                line = stream.open_line(start, chunked, attempts_before=attempts)
+                line = self._open(stream, start, line)
                 try:
                     while not isinstance(event := await self._within(line.take()), Ended):
                         yield event
@@ -70,9 +70,16 @@ class Submission:
                 if lost is not None:
                     yield Ended(outcome=lost)
                     return
-                attempts = line.attempt
         finally:
             self._connection.places.release()
+
+    def _open(self, stream: ProcessStream, start: run_service_pb2.StartRun, before: Line | None) -> Line:
+        """Start the run, or go on with it where it outlived its connection."""
+        chunked = () if start.inline_documents else self._documents
+        if before is not None and before.token:
+            stream.attach_line(before, chunked)
+            return before
+        return stream.open_line(start, chunked, attempts_before=before.attempt if before is not None else 0)
 
     async def _start(self) -> run_service_pb2.StartRun:
         start = run_service_pb2.StartRun(spec=self._request.spec(self._documents))
@@ -90,7 +97,7 @@ class Submission:
     # After a break.
 
     async def _after_break(self, stream: ProcessStream, line: Line, error: TransomError) -> Outcome | None:
-        """Wait until the run can be sent again; or return the outcome of one that must not be.
+        """Wait until the run can be attached to or sent again; or return the outcome of one that must not be.
 
         Raises:
             TransomError: The server cannot be reached, and never had the run.
@@ -99,6 +106,10 @@ class Submission:
             self._connection.was_connected = True
             self._reconnect_until = self._loop.time() + RECONNECT_WITHIN_S
             self._backoff_s = BACKOFF_S
+            self._attach_until = self._loop.time() + self._request.detach_grace_s
+        if line.token and await self._can_attach(error):
+            return None
+        line.token = b""
         if not line.written:
             await self._back_off(error)
             return None
@@ -106,6 +117,17 @@ class Submission:
         if self._resends <= MAX_RESENDS and await self._may_resend():
             return None
         return _lost()
+
+    async def _can_attach(self, error: TransomError) -> bool:
+        """Wait a moment, unless the grace is over."""
+        self._reconnect_until = max(self._reconnect_until, self._attach_until)
+        if self._loop.time() + self._backoff_s > self._attach_until:
+            return False
+        try:
+            await self._back_off(error)
+        except TransomError:
+            return False
+        return True
 
     async def _may_resend(self) -> bool:
         if self._request.resend is not None:

@@ -5,7 +5,7 @@ read: lower case, no full stop, never content, a file name, a secret or a provid
 
     TransomError
     ├── InvalidRequest          INVALID_ARGUMENT
-    │   ├── BadParameters
+    │   ├── BadParameters, KeyReused
     │   ├── MediaTypeUnsupported, MediaTypeMismatch
     │   ├── DocumentEmpty, DigestMismatch, SizeMismatch, ChunkOutOfOrder
     │   └── DocumentDamaged, DocumentEncrypted, PageUnreadable
@@ -14,6 +14,8 @@ read: lower case, no full stop, never content, a file name, a secret or a provid
     ├── PermissionDenied        PERMISSION_DENIED
     ├── NotFound                NOT_FOUND
     │   └── ActionUnknown, RunUnknown, RunnerUnknown
+    ├── RunExists               ALREADY_EXISTS
+    ├── RunTakenOver            ABORTED: another caller follows the run now
     ├── LimitExceeded           RESOURCE_EXHAUSTED
     │   ├── DocumentTooLarge, TooManyPages, TooManyPixels, ResultTooLarge
     │   └── MemoryExhausted, CreditExceeded, TooManyRuns, ConcurrencyExceeded
@@ -71,6 +73,12 @@ class BadParameters(InvalidRequest):
     """a parameter does not fit the action's schema; see the field violations and `transom actions describe`"""
 
     reason = "BAD_PARAMETERS"
+
+
+class KeyReused(InvalidRequest):
+    """another run has this idempotency key; choose one key for each run, and repeat a run with the same settings"""
+
+    reason = "IDEMPOTENCY_KEY_REUSED"
 
 
 class MediaTypeUnsupported(InvalidRequest):
@@ -188,6 +196,20 @@ class RunnerUnknown(NotFound):
     """no such runner is connected; see `transom runners list`"""
 
     reason = "RUNNER_UNKNOWN"
+
+
+class RunExists(TransomError):
+    """a run with this idempotency key has its result behind it, which is not kept; see the metadata for how it stands"""
+
+    code = StatusCode.ALREADY_EXISTS
+    reason = "RUN_EXISTS"
+
+
+class RunTakenOver(TransomError):
+    """another caller follows the run from here on; it goes on, and `transom runs get` tells how it ends"""
+
+    code = StatusCode.ABORTED
+    reason = "RUN_TAKEN_OVER"
 
 
 class LimitExceeded(TransomError):

@@ -14,9 +14,11 @@ from transom_server.api.runs import RunService
 from transom_server.budget import Budget
 from transom_server.config import Config
 from transom_server.dispatch import Dispatch
+from transom_server.following import Followings
 from transom_server.http import HttpPort
 from transom_server.identity.tokens import TokenVerifier, load_key
 from transom_server.intake import Intake, Limits
+from transom_server.keys import Keys
 from transom_server.ledger.book import Ledger, open_engine
 from transom_server.listener import Listener
 from transom_server.metrics import Metrics
@@ -45,8 +47,10 @@ class App:
         self.dispatch = Dispatch(
             Scheduler(), Outcomes(self.budget, self.ledger, self.metrics), accept_within_s=config.accept_within_s
         )  # fmt: skip
+        self.followings = Followings(Keys(self.ledger), self.budget, self.dispatch.cancel, max_runs=config.max_runs)
         self.intake = Intake(
-            limits=_limits(config), offers=self.offers, budget=self.budget, dispatch=self.dispatch, metrics=self.metrics
+            limits=_limits(config), offers=self.offers, budget=self.budget, dispatch=self.dispatch, followings=self.followings,
+            metrics=self.metrics,
         )  # fmt: skip
         verifier = TokenVerifier(load_key(state / "token.key").public_key(), config.trust_domain)
         self.listener = Listener(verifier=verifier, trust_domain=config.trust_domain, metrics=self.metrics)
@@ -111,5 +115,6 @@ def _limits(config: Config) -> Limits:
         max_runs=config.max_runs,
         default_timeout_s=config.default_timeout_s,
         max_timeout_s=config.max_timeout_s,
+        max_detach_grace_s=config.max_detach_grace_s,
         min_containment=config.min_containment,
     )

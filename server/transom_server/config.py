@@ -33,6 +33,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_runs_per_stream: int = 1024
     default_timeout_s: float = 300.0
     max_timeout_s: float = 3600.0
+    max_detach_grace_s: float = 300.0
+    """The most that a run waits for another caller when its own is gone, whatever it asks for."""
     min_containment: int = 2
     """Number of transom.runs.v1.ContainmentLevel that a run gets when it asks for none: 2 is LIMITS."""
     accept_within_s: float = 2.0

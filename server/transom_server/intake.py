@@ -24,11 +24,13 @@ from transom_wire.limits import ASSIGN_INLINE_BYTES, INLINE_BYTES, PUSH_WINDOW_B
 
 from transom_server.budget import Budget, Room
 from transom_server.dispatch import Dispatch
+from transom_server.following import Follow, Followings
 from transom_server.identity.caller import Caller
+from transom_server.keys import Keyed
 from transom_server.metrics import Metrics
 from transom_server.offers import Offers
 from transom_server.payload import Payload
-from transom_server.run import Replay, Request, Run, Sink, State, Waiting, new_id
+from transom_server.run import Follower, Replay, Request, Run, State, Waiting, new_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +41,17 @@ class Limits:
     max_runs: int
     default_timeout_s: float
     max_timeout_s: float
+    max_detach_grace_s: float
     min_containment: int
 
 
 class Intake:
     """The door for runs: whatever passes has a bounded size, a deadline, and a place in the memory budget."""
 
-    def __init__(self, *, limits: Limits, offers: Offers, budget: Budget, dispatch: Dispatch, metrics: Metrics) -> None:
+    def __init__(
+        self, *, limits: Limits, offers: Offers, budget: Budget, dispatch: Dispatch, followings: Followings, metrics: Metrics
+    ) -> None:
+        self.followings = followings
         self._limits = limits
         self._offers = offers
         self._budget = budget
@@ -75,10 +81,16 @@ class Intake:
         if timeout <= 0:
             raise DeadlinePast
         containment = request.min_containment or self._limits.min_containment
-        return replace(request, timeout_s=min(timeout, self._limits.max_timeout_s), min_containment=containment)
+        grace = min(request.detach_grace_s, self._limits.max_detach_grace_s)
+        timeout = min(timeout, self._limits.max_timeout_s)
+        return replace(request, timeout_s=timeout, min_containment=containment, detach_grace_s=grace)
 
-    def start(self, caller: Caller, request: Request, sink: Sink, inline: Sequence[Bytes] = ()) -> Run:
+    def start(
+        self, caller: Caller, request: Request, follower: Follower, inline: Sequence[Bytes] = (), keyed: Keyed | None = None
+    ) -> Run:  # fmt: skip
         """Accept a run whose request is complete; with `inline`, all its bytes are here already.
+
+        A run with an idempotency key must not be known by it yet: `followings` tells.
 
         Raises:
             TransomError: The run is refused; nothing of it is kept.
@@ -96,16 +108,48 @@ class Intake:
             window_bytes=RELAY_WINDOW_BYTES,
             granted=lambda total, number: run.sink.upload_credit(run, total, number),
         )
-        run = Run(id=new_id(), tenant=caller.tenant, principal=caller.subject, request=request, sink=sink, payload=payload)
+        run = Run(id=new_id(), tenant=caller.tenant, principal=caller.subject, request=request, sink=follower, payload=payload)
         if inline:
             payload.fill(inline)
+        if keyed is not None or request.detach_grace_s:
+            self.followings.tie(run, follower, keyed)
         self._dispatch.submit(run)
-        sink.accepted(run)
+        run.sink.accepted(run)
         held = request.size_bytes if keep else min(request.size_bytes, RELAY_WINDOW_BYTES)
         # Small results come without credit; larger ones within a window, or into a room of their own.
         run.inline_result_bytes = INLINE_BYTES if inline else ASSIGN_INLINE_BYTES
         run.push_reserved = not inline
-        self._reserve(run, held + (INLINE_BYTES if inline else PUSH_WINDOW_BYTES))
+        result = INLINE_BYTES if inline else PUSH_WINDOW_BYTES
+        if request.detach_grace_s:
+            # All that may be kept for the next caller has its place from the start.
+            run.push_reserved, result = True, RESULT_WINDOW_BYTES
+        self._reserve(run, held + result)
+        return run
+
+    def follow(self, follow: Follow, follower: Follower, received: int, inline: Sequence[Bytes] = (), *, loose: bool = False) -> Run:
+        """Let another caller follow a run, of whose result it has so many bytes.
+
+        Documents that are not all here are sent by the new caller, from the beginning, in a pass of its own.
+
+        Raises:
+            InvalidRequest: What the caller lacks is not kept.
+            SizeMismatch: The inline documents are not as declared.
+        """
+        run = follow.run
+        if inline and [len(document) for document in inline] != [document.size_bytes for document in run.request.documents]:
+            raise SizeMismatch
+        follow.follow(follower, received, loose=loose)
+        run.input_ended = False
+        if run.ended or run.payload.complete:
+            return run
+        if inline:
+            run.payload.fill_rest(inline)
+            # A run that still waits for memory is queued once it has that.
+            if run.reserved_bytes:
+                self._dispatch.enqueue(run)
+        else:
+            run.sink.replay(run, run.payload.restart())
+            run.payload.regrant()
         return run
 
     def room(self) -> Room:
@@ -129,7 +173,7 @@ class Intake:
         run.input_ended = True
         if run.ended or run.payload.complete:
             return
-        if run.payload.pass_number:
+        if run.payload.rewound:
             # They came once; it is the replay that cannot be finished.
             self._dispatch.fail(run, State.LOST, RunnerLost())
         else:

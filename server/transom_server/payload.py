@@ -23,6 +23,8 @@ class _Held:
     size_bytes: int
     chunks: deque[Bytes] = field(default_factory=deque)
     received: int = 0
+    position: int = 0
+    """Where the next chunk of this pass begins: before `received` when what is here already is sent again."""
 
     @property
     def complete(self) -> bool:
@@ -41,13 +43,15 @@ class Payload:
         self._granted = granted
         self._window = window_bytes
         self._credit = 0
-        self._received = 0
+        self._received = self._sent = 0
         self._consumed = 0
         self._changed: asyncio.Event | None = None
         """Made by the first reader that waits: most documents are taken whole."""
         self._dropped = False
         self.total_bytes = sum(sizes)
         self.pass_number = 0
+        self.rewound = 0
+        """How many times everything was asked for again; readers of an earlier time are void."""
 
     def __repr__(self) -> str:
         return f"Payload({len(self._held)} documents, {self.total_bytes} bytes)"
@@ -72,8 +76,17 @@ class Payload:
             raise SizeMismatch
         for held, document in zip(self._held, documents, strict=True):
             held.chunks.append(document)
-            held.received = len(document)
+            held.received = held.position = len(document)
             self._received += len(document)
+
+    def fill_rest(self, documents: Sequence[Bytes]) -> None:
+        """Take whole documents of the declared sizes, of which some bytes are here already."""
+        for held, document in zip(self._held, documents, strict=True):
+            if not held.complete:
+                held.chunks.append(memoryview(document)[held.received :])
+                self._received += held.size_bytes - held.received
+                held.received = held.position = held.size_bytes
+        self._wake()
 
     def open(self) -> None:
         """Grant the first credit: everything where bytes are kept, a window where they are relayed."""
@@ -93,15 +106,20 @@ class Payload:
         if document >= len(self._held) or not 0 < len(data) <= MAX_CHUNK_BYTES:
             raise InvalidRequest("a chunk names no declared document, is empty, or is larger than 1 MiB")
         held = self._held[document]
-        if offset != held.received:
+        if offset != held.position:
             raise ChunkOutOfOrder
         if offset + len(data) > held.size_bytes:
             raise SizeMismatch
-        if self._received + len(data) > self._credit:
+        if self._sent + len(data) > self._credit:
             raise CreditExceeded
-        held.chunks.append(data)
-        held.received += len(data)
-        self._received += len(data)
+        held.position += len(data)
+        self._sent += len(data)
+        fresh = held.position - held.received
+        if fresh <= 0:
+            return
+        held.chunks.append(data if fresh == len(data) else memoryview(data)[-fresh:])
+        held.received += fresh
+        self._received += fresh
         self._wake()
 
     def whole(self) -> list[Bytes]:
@@ -115,7 +133,7 @@ class Payload:
             RunUnknown: The bytes were let go, or belong to a later pass by now.
         """
         held = self._held[document]
-        started = self.pass_number
+        started = self.rewound
         offset, position = 0, 0
         while offset < held.size_bytes:
             while position >= len(held.chunks):
@@ -150,8 +168,8 @@ class Payload:
             together.append(chunk)
         return together, size
 
-    def _check_readable(self, pass_number: int) -> None:
-        if self._dropped or pass_number != self.pass_number:
+    def _check_readable(self, rewound: int) -> None:
+        if self._dropped or rewound != self.rewound:
             raise RunUnknown
 
     def _consume(self, size: int) -> None:
@@ -166,12 +184,26 @@ class Payload:
     def rewind(self) -> int:
         """Ask for everything again: returns the number of the new pass."""
         self.pass_number += 1
-        self._credit = self._received = self._consumed = 0
+        self.rewound += 1
+        self._credit = self._received = self._sent = self._consumed = 0
         for held in self._held:
             held.chunks.clear()
-            held.received = 0
+            held.received = held.position = 0
         self._wake()
         return self.pass_number
+
+    def restart(self) -> int:
+        """Let another caller send, from offset 0, in a pass of its own whose number is returned: bytes that are here are passed over."""
+        self.pass_number += 1
+        self._sent = 0
+        for held in self._held:
+            held.position = 0
+        return self.pass_number
+
+    def regrant(self) -> None:
+        """Tell the credit once more, in the pass that was begun since."""
+        if self._credit:
+            self._granted(self._credit, self.pass_number)
 
     def drop(self) -> None:
         """Let all bytes go, and end whoever still reads."""

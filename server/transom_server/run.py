@@ -97,6 +97,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Whether any document's digest was promised."""
     turn: Turn = Turn()
     """When and where it may run."""
+    detach_grace_s: float = 0.0
+    """How long the run goes on without a caller."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,6 +200,39 @@ class Sink(Protocol):
         """The run ended."""
 
 
+class Follower(Sink, Protocol):
+    """A sink that another may take over from: the next caller of the same run."""
+
+    def taken_over(self, run: Run) -> None:
+        """Another has the run from now on."""
+
+
+class Following(Protocol):
+    """What ties a run to one follower after another, as far as those that know the run need it."""
+
+    token: bytes
+    """What shows that a caller may follow the run."""
+    joined: bool
+    """Whether the follower is not the first."""
+    over: bool
+    """Whether nobody can follow the run any more."""
+    resumes_at: int
+    """Where the result goes on for this follower, in bytes over all attempts."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the result is kept until the follower confirms it."""
+
+    def confirm(self, size_bytes: int, *, ended: bool = False) -> None:
+        """The follower has so many bytes of the result, and with `ended` the outcome too."""
+
+    def loosen(self, sent_bytes: int) -> None:
+        """The follower, which was sent so many bytes, can confirm nothing any more: what is passed on counts as confirmed."""
+
+    def leave(self, follower: Follower) -> None:
+        """The follower is gone."""
+
+
 class RandomBytes:
     """Unguessable bytes, taken from the system a block at a time: a system call for each costs more than the rest of an id."""
 
@@ -232,6 +267,9 @@ class Run:
     request: Request
     sink: Sink
     payload: Payload
+    following: Following | None = None
+    """Set if another caller may come to follow the run."""
+    key_hash: str = ""
     reserved_bytes: int = 0
     inline_result_bytes: int = 0
     """How much of its result may come on a runner's session: it is reserved."""

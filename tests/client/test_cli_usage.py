@@ -113,7 +113,7 @@ def test_the_contract_is_written_whole(tmp_path: Path) -> None:
     pool = descriptor_pool.DescriptorPool()
     for file in descriptor_pb2.FileDescriptorSet.FromString((tmp_path / "transom.binpb").read_bytes()).file:
         pool.Add(file)
-    assert len(pool.FindServiceByName("transom.runs.v1.RunService").methods) == 6
+    assert len(pool.FindServiceByName("transom.runs.v1.RunService").methods) == 7
 
 
 def test_the_written_protos_compile_and_mean_the_same(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ FIELDS: list[FieldDescriptor] = [
     field for file in FILES for message in messages(iter(file.message_types_by_name.values())) for field in message.fields
 ]
 STORED_CLASSES = {privacy_pb2.DATA_CLASS_PUBLIC, privacy_pb2.DATA_CLASS_INTERNAL, privacy_pb2.DATA_CLASS_PERSONAL}
-IDENTIFIERS = {"transom.runners.v1.Hello.boot_id"}
+IDENTIFIERS = {"transom.runners.v1.Hello.boot_id", "transom.runs.v1.Accepted.token", "transom.runs.v1.AttachRun.token"}
 """Bytes that are taken from no document."""
 
 

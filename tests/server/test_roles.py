@@ -96,7 +96,7 @@ async def test_each_method_admits_exactly_whom_its_policy_names(world: World) ->
 
 
 def test_the_matrix_covers_every_method_and_role() -> None:
-    assert len(METHODS) == 16
+    assert len(METHODS) == 17
     assert {number for number in policy_pb2.Role.values() if number} == {number for number in ROLES.values() if number > 0}
 
 

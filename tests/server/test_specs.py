@@ -34,14 +34,16 @@ def test_the_same_spec_is_read_once() -> None:
     assert specs.completed == 1
 
 
-def test_a_spec_with_a_digest_or_parameters_is_not_remembered() -> None:
+def test_a_spec_with_a_digest_parameters_or_a_key_is_not_remembered() -> None:
     specs = Counting()
     with_parameters = spec()
     with_parameters.parameters.update({"language": "eng"})
-    for one in (spec(sha256=bytes(32)), with_parameters):
+    with_key = spec()
+    with_key.idempotency_key = "invoice-7731"
+    for one in (spec(sha256=bytes(32)), with_parameters, with_key):
         specs.request_of(one)
         specs.request_of(one)
-    assert specs.completed == 4
+    assert specs.completed == 6
     assert specs._known == {}
 
 

@@ -65,6 +65,8 @@ class _Order:
     zone: str
     min_containment: Containment
     max_persistence: Persistence
+    idempotency_key: str
+    detach_grace_s: float | None
 
 
 def _parameters(_: click.Context, __: click.Parameter, given: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -88,6 +90,8 @@ def _names(levels: type[Containment | Persistence]) -> click.Choice[str]:
 @click.option("--zone", default="", help="The zone that documents may not leave.")
 @click.option("--min-containment", type=_names(Containment), default="unspecified", help="The weakest containment that will do.")
 @click.option("--max-persistence", type=_names(Persistence), default="unspecified", help="The most that a provider may keep.")
+@click.option("--idempotency-key", default="", metavar="KEY", help="Start one run only under this key, however often it is asked for.")
+@click.option("--detach-grace", "detach_grace_s", type=Duration(), help="How long the run goes on when the connection is lost.")
 @profile_option
 @click.pass_context
 def process(ctx: click.Context, /, output: str, **options: Any) -> None:
@@ -125,6 +129,7 @@ async def _follow(client: Client, order: _Order, reporter: Reporter) -> Outcome:
     stream = client.process(
         documents, action=order.action, parameters=parameters, timeout_s=order.timeout_s, zone=order.zone,
         min_containment=order.min_containment, max_persistence=order.max_persistence,
+        idempotency_key=order.idempotency_key, detach_grace_s=order.detach_grace_s or 0.0,
     )  # fmt: skip
     try:
         async with aclosing(stream) as events:

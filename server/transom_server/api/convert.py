@@ -9,7 +9,7 @@ from google.protobuf.json_format import Error as JsonError
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 from transom.plugins.v1 import action_pb2
-from transom.runs.v1 import run_pb2, run_service_pb2
+from transom.runs.v1 import run_pb2
 from transom_wire.errors import BadParameters, DeadlinePast, InvalidRequest
 from transom_wire.limits import SERVER_MEMORY_BYTES
 from transom_wire.status import to_status
@@ -61,6 +61,9 @@ def request_of(spec: run_pb2.RunSpec) -> Request:
         timeout_s = seconds(spec.timeout)
         if timeout_s <= 0:
             raise DeadlinePast
+    grace_s = seconds(spec.detach_grace) if spec.HasField("detach_grace") else 0.0
+    if grace_s < 0:
+        raise InvalidRequest(violations=[("detach_grace", "must not be negative")])
     replay = spec.replay_mode or (Replay.SERVER_MEMORY if total <= SERVER_MEMORY_BYTES else Replay.CALLER)
     return Request(
         action=spec.target.action,
@@ -75,6 +78,7 @@ def request_of(spec: run_pb2.RunSpec) -> Request:
         size_bytes=total,
         has_digests=any(document.sha256 for document in documents),
         turn=_turn(spec),
+        detach_grace_s=grace_s,
     )
 
 
@@ -181,8 +185,3 @@ def action_message(action: Action) -> action_pb2.Action:
         media_types=action.media_types, parameters_schema=action.parameters_schema, idempotent=action.idempotent, hosts=action.hosts,
         persistence=action.persistence, max_bytes=action.max_bytes, max_pages=action.max_pages,  # type: ignore[arg-type]
     )  # fmt: skip
-
-
-def result_room(item: run_service_pb2.ProcessItem) -> int:
-    """Read how many result bytes the caller takes in all."""
-    return item.result_credit.total_bytes

@@ -6,11 +6,13 @@ from functools import lru_cache
 from typing import Any, Final
 
 from google.protobuf.message import Message
-from transom.runs.v1 import run_service_pb2, transfer_pb2
+from transom.runs.v1 import run_pb2, run_service_pb2, transfer_pb2
 from transom_wire.encoding import Bytes, boxed, framed, tag, varint
+from transom_wire.errors import RunTakenOver
+from transom_wire.status import to_status
 
 from transom_server.api.convert import name_of, outcome_message
-from transom_server.run import Attempt, Outcome, Piece, Run, Waiting
+from transom_server.run import Attempt, Following, Outcome, Piece, Run, Waiting
 
 _EVENT: Final = run_service_pb2.ProcessEvent
 _EVENTS: Final = tag(run_service_pb2.ProcessResponse, "events")
@@ -43,6 +45,20 @@ def numbered(head: bytes, sequence: int, body: Body) -> Body:
 def accepted(run: Run) -> Body:
     """Tell the run's name."""
     return [boxed(_ACCEPTED, boxed(_NAME, name_of(run.id).encode()))]
+
+
+def followed(run: Run, following: Following) -> Body:
+    """Tell the name of a run that others may follow later, or did before, and what Attach asks for."""
+    told = run_service_pb2.Accepted(name=name_of(run.id), joined=following.joined, result_bytes=following.resumes_at)
+    if run.request.detach_grace_s:
+        told.token = following.token
+    return [_small("accepted", told)]
+
+
+def taken_over(run: Run) -> Body:
+    """Tell a caller that another follows the run, which goes on."""
+    status = to_status(RunTakenOver(metadata={"run": name_of(run.id)}))
+    return [_small("outcome", run_pb2.Outcome(state=int(run.state), status=status))]  # type: ignore[arg-type]
 
 
 def started(attempt: Attempt) -> Body:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
 from transom.documents.v1 import document_pb2
 from transom.runs.v1 import run_pb2, run_service_pb2, run_service_pb2_grpc
 from transom_wire import media
+from transom_wire.encoding import Bytes
 from transom_wire.errors import (
     DocumentEmpty,
     DocumentTooLarge,
     InvalidRequest,
     MemoryExhausted,
     ResultTooLarge,
+    RunTakenOver,
     RunUnknown,
     TransomError,
 )  # fmt: skip
@@ -28,9 +31,12 @@ from transom_server.budget import Room
 from transom_server.dispatch import Dispatch
 from transom_server.identity.caller import CURRENT, Caller
 from transom_server.intake import Intake
+from transom_server.keys import Keyed
 from transom_server.ledger.book import Ledger
-from transom_server.run import Attempt, Outcome, Piece, Run, State, Waiting
+from transom_server.run import Attempt, Outcome, Piece, Request, Run, State, Waiting
 
+BREAK_WITHIN_S = 0.1
+"""How long after the end of a caller's items it may turn out that its connection broke."""
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -62,21 +68,41 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
             reader.cancel()
             writer.cancel()
 
+    async def Attach(self, request_iterator: AsyncIterator[Any], context: Context) -> None:  # type: ignore[override]  # it writes, and so yields nothing
+        """Serve one caller that follows runs again: its envelopes are those of `Process`."""
+        await self.Process(_without_starts(request_iterator), context)
+
     async def ProcessInline(self, request: run_service_pb2.ProcessInlineRequest, context: Context) -> run_service_pb2.ProcessInlineResponse:
         """Run an action on small documents, and wait."""
         spec = _inline_spec(request)
         asked = self._specs.request_of(spec)
         documents = [document.data for document in request.documents]
         collector = _Collector(self._intake.room())
-        run = self._intake.start(CURRENT.get(), asked, collector, documents)
+        collector.on_full = lambda run, error: self._dispatch.fail(run, State.FAILED, error)
+        run = await self._begin(asked, self._specs.keyed(CURRENT.get().tenant, spec), collector, documents)
         # The collector takes whatever comes at once, into its own room: no window has to be reserved beside it.
         run.push_reserved = True
-        collector.on_full = lambda error: self._dispatch.fail(run, State.FAILED, error)
         try:
             return collector.response(run, await collector.ended)
         finally:
-            self._dispatch.cancel(run)
+            if run.following is not None:
+                run.following.leave(collector)
+            else:
+                self._dispatch.cancel(run)
             collector.room.release()
+
+    async def _begin(self, asked: Request, keyed: Keyed | None, collector: _Collector, documents: Sequence[Bytes]) -> Run:
+        """Start a run, or follow the live one with the same key."""
+        if keyed is None:
+            return self._intake.start(CURRENT.get(), asked, collector, documents)
+        followings = self._intake.followings
+        follow = followings.by_key(keyed)
+        if follow is None:
+            await followings.keys.search(keyed)
+            follow = followings.by_key(keyed)
+        if follow is None:
+            return self._intake.start(CURRENT.get(), asked, collector, documents, keyed)
+        return self._intake.follow(follow, collector, 0, documents, loose=True)
 
     async def Get(self, request: run_service_pb2.GetRequest, context: Context) -> run_service_pb2.GetResponse:
         """Return what is remembered of one run."""
@@ -137,6 +163,9 @@ async def _write(stream: CallerStream, context: Context) -> None:
 async def _read(stream: CallerStream, requests: AsyncIterator[tuple[run_service_pb2.ProcessRequest, memoryview | None]]) -> None:
     async for request, data in requests:
         stream.handle(request.items, data)
+    if stream.lasts:
+        # A connection that breaks looks like a half-close first; the call is cancelled right after.
+        await asyncio.sleep(BREAK_WITHIN_S)
     stream.no_more()
 
 
@@ -144,6 +173,8 @@ def _inline_spec(request: run_service_pb2.ProcessInlineRequest) -> run_pb2.RunSp
     settings = request.settings
     if settings.HasField("target") or settings.documents or settings.HasField("parameters"):
         raise InvalidRequest(violations=[("settings", "its target, parameters and documents must be left empty")])
+    if settings.HasField("detach_grace"):
+        raise InvalidRequest(violations=[("settings.detach_grace", "must be left empty: nobody can attach to a unary call")])
     sizes = [len(document.data) for document in request.documents]
     if sum(sizes) > UNARY_BYTES:
         raise DocumentTooLarge(metadata={"max_bytes": str(UNARY_BYTES)})
@@ -155,11 +186,20 @@ def _inline_spec(request: run_service_pb2.ProcessInlineRequest) -> run_pb2.RunSp
     if request.HasField("parameters"):
         spec.parameters.CopyFrom(request.parameters)
     for document in request.documents:
-        spec.documents.add(media_type=document.media_type, size_bytes=len(document.data))
+        # Under a key, other bytes are another run.
+        sha256 = hashlib.sha256(document.data).digest() if spec.idempotency_key else b""
+        spec.documents.add(media_type=document.media_type, size_bytes=len(document.data), sha256=sha256)
     return spec
 
 
-def _nothing(_: TransomError) -> None:
+async def _without_starts(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        if any(item.HasField("start") for item in request.items):
+            raise InvalidRequest("runs are started by Process; Attach follows them")
+        yield request, None
+
+
+def _nothing(_: Run, __: TransomError) -> None:
     """Do nothing."""
 
 
@@ -170,7 +210,7 @@ class _Collector:
         self.room = room
         """Holds a result that is not small; what is small has its place in the run's own reservation."""
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.on_full: Callable[[TransomError], None] = _nothing
+        self.on_full: Callable[[Run, TransomError], None] = _nothing
         self._parts: dict[int, list[Piece]] = {}
         self._attempt = 0
         self._size = 0
@@ -196,13 +236,18 @@ class _Collector:
     def replay(self, run: Run, pass_number: int) -> None:
         """Never asked: the bytes stay until the run ends."""
 
+    def taken_over(self, run: Run) -> None:
+        """End the wait: another caller has the result."""
+        if not self.ended.done():
+            self.ended.set_exception(RunTakenOver(metadata={"run": name_of(run.id)}))
+
     def result(self, run: Run, piece: Piece) -> None:
         """Keep a piece, unless all is too large by now, or the server has no memory left for it."""
         self._size += len(piece.data)
         fits = self._size <= INLINE_BYTES or (self._size <= UNARY_BYTES and self.room.fit(self._size))
         if not fits:
             self._parts.clear()
-            self.on_full(ResultTooLarge() if self._size > UNARY_BYTES else MemoryExhausted())
+            self.on_full(run, ResultTooLarge() if self._size > UNARY_BYTES else MemoryExhausted())
             return
         self._parts.setdefault(piece.part, []).append(piece)
         run.taken(len(piece.data))

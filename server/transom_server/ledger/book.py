@@ -22,6 +22,7 @@ from transom.ledger.v1 import record_pb2
 from transom.runs.v1 import run_pb2
 from transom_wire.errors import InvalidRequest, RunUnknown
 
+from transom_server.keys import Remembered
 from transom_server.ledger.persistable import NotPersistable, Persistable, scrub
 from transom_server.ledger.records import SeenRunner, run_from_row, run_record, runner_record
 from transom_server.ledger.schema import RUNNERS, RUNS
@@ -137,6 +138,11 @@ class Ledger:
         if not rows:
             raise RunUnknown
         return run_from_row(rows[0])
+
+    async def find_key(self, tenant: str, key_hash: str) -> Remembered | None:
+        """Return how the run of an idempotency key stands."""
+        rows = await self._read(select(RUNS).where(RUNS.c.tenant == tenant, RUNS.c.key_hash == key_hash, RUNS.c.key_hash != ""))
+        return Remembered(run=rows[0].run, state=rows[0].state, reason=rows[0].reason) if rows else None
 
     async def list_runs(self, tenant: str, *, size: int, token: str, states: list[int], action: str) -> tuple[list[run_pb2.Run], str]:
         """List a tenant's runs, newest first; returns them and where the next page begins.

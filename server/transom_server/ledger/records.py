@@ -44,7 +44,7 @@ def run_record(run: Run) -> record_pb2.RunRecord:
         end_time_us=int((run.created_at + outcome.total_s) * 1e6) if outcome else 0, containment=evidence.containment,
         processes=evidence.processes, disk_write_blocks=evidence.disk_write_blocks,
         discarded_output_bytes=evidence.discarded_output_bytes, peak_rss_bytes=evidence.peak_rss_bytes,
-        cpu_time_us=int(evidence.cpu_time_s * 1e6),
+        cpu_time_us=int(evidence.cpu_time_s * 1e6), key_hash=run.key_hash,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, text
 
 METADATA = MetaData()
 
@@ -30,7 +30,9 @@ RUNS = Table(
     Column("discarded_output_bytes", BigInteger, nullable=False),
     Column("peak_rss_bytes", BigInteger, nullable=False),
     Column("cpu_time_us", BigInteger, nullable=False),
+    Column("key_hash", String(64), nullable=False),
     Index("runs_by_tenant", "tenant", "run"),
+    Index("runs_by_key", "tenant", "key_hash", unique=True, sqlite_where=text("key_hash != ''")),
 )
 
 RUNNERS = Table(

@@ -45,6 +45,7 @@ class RunRecord(_message.Message):
     DISCARDED_OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
     PEAK_RSS_BYTES_FIELD_NUMBER: _builtins.int
     CPU_TIME_US_FIELD_NUMBER: _builtins.int
+    KEY_HASH_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     """Id of the run."""
     tenant: _builtins.str
@@ -87,6 +88,8 @@ class RunRecord(_message.Message):
     """Largest resident set, in bytes."""
     cpu_time_us: _builtins.int
     """Processor time in microseconds."""
+    key_hash: _builtins.str
+    """SHA-256 of the tenant and the caller's idempotency key, in hexadecimal; empty without a key."""
     def __init__(
         self,
         *,
@@ -111,10 +114,11 @@ class RunRecord(_message.Message):
         discarded_output_bytes: _builtins.int = ...,
         peak_rss_bytes: _builtins.int = ...,
         cpu_time_us: _builtins.int = ...,
+        key_hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "attempts", b"attempts", "containment", b"containment", "cpu_time_us", b"cpu_time_us", "create_time_us", b"create_time_us", "discarded_output_bytes", b"discarded_output_bytes", "disk_write_blocks", b"disk_write_blocks", "documents", b"documents", "end_time_us", b"end_time_us", "pages", b"pages", "pages_failed", b"pages_failed", "peak_rss_bytes", b"peak_rss_bytes", "principal", b"principal", "processes", b"processes", "reason", b"reason", "run", b"run", "runner", b"runner", "size_bytes", b"size_bytes", "start_time_us", b"start_time_us", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "attempts", b"attempts", "containment", b"containment", "cpu_time_us", b"cpu_time_us", "create_time_us", b"create_time_us", "discarded_output_bytes", b"discarded_output_bytes", "disk_write_blocks", b"disk_write_blocks", "documents", b"documents", "end_time_us", b"end_time_us", "key_hash", b"key_hash", "pages", b"pages", "pages_failed", b"pages_failed", "peak_rss_bytes", b"peak_rss_bytes", "principal", b"principal", "processes", b"processes", "reason", b"reason", "run", b"run", "runner", b"runner", "size_bytes", b"size_bytes", "start_time_us", b"start_time_us", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -265,6 +265,8 @@ class RunSpec(_message.Message):
     ZONE_FIELD_NUMBER: _builtins.int
     REPLAY_MODE_FIELD_NUMBER: _builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    DETACH_GRACE_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     REQUIRE_LABELS_FIELD_NUMBER: _builtins.int
     PREFER_LABELS_FIELD_NUMBER: _builtins.int
@@ -281,6 +283,10 @@ class RunSpec(_message.Message):
     """How to send documents again after a lost attempt."""
     max_attempts: _builtins.int
     """How many attempts at most, 1 to 5; 3 when 0."""
+    idempotency_key: _builtins.str
+    """A name of the caller's own for the run, unique in its tenant: a run with the same key is never started twice. The server
+    remembers no more than a digest of it. None when empty.
+    """
     priority: _builtins.int
     """How urgent the run is, from 1, the most, to 5; 3 when 0. A run rises a step for every 30 seconds that it has waited."""
     pool: _builtins.str
@@ -300,6 +306,10 @@ class RunSpec(_message.Message):
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """How long the run may take from acceptance; the server's default when absent."""
+
+    @_builtins.property
+    def detach_grace(self) -> _duration_pb2.Duration:
+        """How long the run goes on when its caller's connection is lost, waiting for Attach; it is cancelled at once when 0."""
 
     @_builtins.property
     def require_labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -329,6 +339,8 @@ class RunSpec(_message.Message):
         zone: _builtins.str = ...,
         replay_mode: Global___ReplayMode.ValueType = ...,
         max_attempts: _builtins.int = ...,
+        idempotency_key: _builtins.str = ...,
+        detach_grace: _duration_pb2.Duration | None = ...,
         priority: _builtins.int = ...,
         require_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         prefer_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
@@ -336,9 +348,9 @@ class RunSpec(_message.Message):
         rate_limits: _abc.Iterable[Global___RateLimit] | None = ...,
         pool: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "parameters", b"parameters", "target", b"target", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "detach_grace", b"detach_grace", "parameters", b"parameters", "target", b"target", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "documents", b"documents", "max_attempts", b"max_attempts", "max_persistence", b"max_persistence", "min_containment", b"min_containment", "parameters", b"parameters", "pool", b"pool", "prefer_labels", b"prefer_labels", "priority", b"priority", "rate_limits", b"rate_limits", "replay_mode", b"replay_mode", "require_labels", b"require_labels", "target", b"target", "timeout", b"timeout", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "detach_grace", b"detach_grace", "documents", b"documents", "idempotency_key", b"idempotency_key", "max_attempts", b"max_attempts", "max_persistence", b"max_persistence", "min_containment", b"min_containment", "parameters", b"parameters", "pool", b"pool", "prefer_labels", b"prefer_labels", "priority", b"priority", "rate_limits", b"rate_limits", "replay_mode", b"replay_mode", "require_labels", b"require_labels", "target", b"target", "timeout", b"timeout", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -58,6 +58,7 @@ class ProcessItem(_message.Message):
     CHUNK_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
     RESULT_CREDIT_FIELD_NUMBER: _builtins.int
+    ATTACH_FIELD_NUMBER: _builtins.int
     tag: _builtins.int
     """The caller's own number for the run: larger than that of every run started before on this stream."""
     @_builtins.property
@@ -76,6 +77,10 @@ class ProcessItem(_message.Message):
     def result_credit(self) -> _transfer_pb2.ByteCredit:
         """How much of the result the caller has room for."""
 
+    @_builtins.property
+    def attach(self) -> Global___AttachRun:
+        """Follows a run that was started before."""
+
     def __init__(
         self,
         *,
@@ -84,12 +89,13 @@ class ProcessItem(_message.Message):
         chunk: _transfer_pb2.DocumentChunk | None = ...,
         cancel: Global___CancelRun | None = ...,
         result_credit: _transfer_pb2.ByteCredit | None = ...,
+        attach: Global___AttachRun | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "chunk", b"chunk", "item", b"item", "result_credit", b"result_credit", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "cancel", b"cancel", "chunk", b"chunk", "item", b"item", "result_credit", b"result_credit", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "chunk", b"chunk", "item", b"item", "result_credit", b"result_credit", "start", b"start", "tag", b"tag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "cancel", b"cancel", "chunk", b"chunk", "item", b"item", "result_credit", b"result_credit", "start", b"start", "tag", b"tag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["start", "chunk", "cancel", "result_credit"]  # noqa: Y015
+    _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["start", "chunk", "cancel", "result_credit", "attach"]  # noqa: Y015
     _WhichOneofArgType_item: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_item) -> _WhichOneofReturnType_item | None: ...
 
@@ -126,6 +132,36 @@ class StartRun(_message.Message):
 Global___StartRun: _TypeAlias = StartRun  # noqa: Y015
 
 @_typing.final
+class AttachRun(_message.Message):
+    """Follows a run that was started with a `detach_grace`; whoever followed it until now hears no more of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    RESULT_BYTES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name, `runs/{run}`."""
+    token: _builtins.bytes
+    """The token that `accepted` told."""
+    result_bytes: _builtins.int
+    """How many bytes of the result have come so far, over all attempts: what follows them is sent."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        token: _builtins.bytes = ...,
+        result_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "result_bytes", b"result_bytes", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttachRun: _TypeAlias = AttachRun  # noqa: Y015
+
+@_typing.final
 class CancelRun(_message.Message):
     """Asks to end a run early."""
 
@@ -141,6 +177,54 @@ class CancelRun(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelRun: _TypeAlias = CancelRun  # noqa: Y015
+
+@_typing.final
+class AttachRequest(_message.Message):
+    """What a caller that attaches sends: an envelope of items."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProcessItem]:
+        """Items as in ProcessRequest, without `start`."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___ProcessItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttachRequest: _TypeAlias = AttachRequest  # noqa: Y015
+
+@_typing.final
+class AttachResponse(_message.Message):
+    """What a caller that attached hears: an envelope of events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProcessEvent]:
+        """Events in order, as in ProcessResponse."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___ProcessEvent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttachResponse: _TypeAlias = AttachResponse  # noqa: Y015
 
 @_typing.final
 class ProcessResponse(_message.Message):
@@ -185,7 +269,7 @@ class ProcessEvent(_message.Message):
     tag: _builtins.int
     """The caller's number for the run."""
     sequence: _builtins.int
-    """Number of the event within its run, from 1."""
+    """Number of the event within its tag, from 1."""
     @_builtins.property
     def accepted(self) -> Global___Accepted:
         """The run exists."""
@@ -249,16 +333,28 @@ class Accepted(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    RESULT_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `runs/{run}`."""
+    joined: _builtins.bool
+    """Whether the run was live before: this caller follows it from now on, and whoever did until now no more."""
+    token: _builtins.bytes
+    """What Attach asks for, of a run with a `detach_grace`."""
+    result_bytes: _builtins.int
+    """Where the result goes on, in bytes over all attempts; what is missing before it belonged to a void attempt."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        joined: _builtins.bool = ...,
+        token: _builtins.bytes = ...,
+        result_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["joined", b"joined", "name", b"name", "result_bytes", b"result_bytes", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,11 @@ class RunServiceStub(object):
                 request_serializer=transom_dot_runs_dot_v1_dot_run__service__pb2.ProcessRequest.SerializeToString,
                 response_deserializer=transom_dot_runs_dot_v1_dot_run__service__pb2.ProcessResponse.FromString,
                 _registered_method=True)
+        self.Attach = channel.stream_stream(
+                '/transom.runs.v1.RunService/Attach',
+                request_serializer=transom_dot_runs_dot_v1_dot_run__service__pb2.AttachRequest.SerializeToString,
+                response_deserializer=transom_dot_runs_dot_v1_dot_run__service__pb2.AttachResponse.FromString,
+                _registered_method=True)
         self.ProcessInline = channel.unary_unary(
                 '/transom.runs.v1.RunService/ProcessInline',
                 request_serializer=transom_dot_runs_dot_v1_dot_run__service__pb2.ProcessInlineRequest.SerializeToString,
@@ -73,6 +78,13 @@ class RunServiceServicer(object):
 
     def Process(self, request_iterator, context):
         """Streams documents in and results out; one stream carries many runs. Half-close means no more input, never cancel.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Attach(self, request_iterator, context):
+        """Follows a run again after its caller's connection was lost: a Process stream whose runs begin with `attach`, never `start`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,6 +132,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.Process,
                     request_deserializer=transom_dot_runs_dot_v1_dot_run__service__pb2.ProcessRequest.FromString,
                     response_serializer=transom_dot_runs_dot_v1_dot_run__service__pb2.ProcessResponse.SerializeToString,
+            ),
+            'Attach': grpc.stream_stream_rpc_method_handler(
+                    servicer.Attach,
+                    request_deserializer=transom_dot_runs_dot_v1_dot_run__service__pb2.AttachRequest.FromString,
+                    response_serializer=transom_dot_runs_dot_v1_dot_run__service__pb2.AttachResponse.SerializeToString,
             ),
             'ProcessInline': grpc.unary_unary_rpc_method_handler(
                     servicer.ProcessInline,
@@ -175,6 +192,33 @@ class RunService(object):
             '/transom.runs.v1.RunService/Process',
             transom_dot_runs_dot_v1_dot_run__service__pb2.ProcessRequest.SerializeToString,
             transom_dot_runs_dot_v1_dot_run__service__pb2.ProcessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Attach(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/transom.runs.v1.RunService/Attach',
+            transom_dot_runs_dot_v1_dot_run__service__pb2.AttachRequest.SerializeToString,
+            transom_dot_runs_dot_v1_dot_run__service__pb2.AttachResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -18,6 +18,8 @@ class RunServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     Process: _aio.StreamStreamMultiCallable[_run_service_pb2.ProcessRequest, _run_service_pb2.ProcessResponse]
     """Streams documents in and results out; one stream carries many runs. Half-close means no more input, never cancel."""
+    Attach: _aio.StreamStreamMultiCallable[_run_service_pb2.AttachRequest, _run_service_pb2.AttachResponse]
+    """Follows a run again after its caller's connection was lost: a Process stream whose runs begin with `attach`, never `start`."""
     ProcessInline: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ProcessInlineRequest, _run_service_pb2.ProcessInlineResponse]
     """Runs an action on small documents in one call: up to 3 MiB in and 3 MiB out."""
     Get: _aio.UnaryUnaryMultiCallable[_run_service_pb2.GetRequest, _run_service_pb2.GetResponse]
@@ -39,6 +41,14 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_abc.AsyncIterator[_run_service_pb2.ProcessRequest], _abc.AsyncIterator[_run_service_pb2.ProcessResponse]],
     ) -> _abc.AsyncIterator[_run_service_pb2.ProcessResponse]:
         """Streams documents in and results out; one stream carries many runs. Half-close means no more input, never cancel."""
+
+    @_abc_1.abstractmethod
+    def Attach(
+        self,
+        request_iterator: _abc.AsyncIterator[_run_service_pb2.AttachRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_run_service_pb2.AttachRequest], _abc.AsyncIterator[_run_service_pb2.AttachResponse]],
+    ) -> _abc.AsyncIterator[_run_service_pb2.AttachResponse]:
+        """Follows a run again after its caller's connection was lost: a Process stream whose runs begin with `attach`, never `start`."""
 
     @_abc_1.abstractmethod
     def ProcessInline(

@@ -55,16 +55,20 @@ class ByteCredit(_message.Message):
 
     TOTAL_BYTES_FIELD_NUMBER: _builtins.int
     PASS_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
     total_bytes: _builtins.int
     """Bytes that may have been sent in this pass, over all documents."""
+    ended: _builtins.bool
+    """With the credit of a result: the outcome has come too, so that nothing more need be kept for Attach."""
     def __init__(
         self,
         *,
         total_bytes: _builtins.int = ...,
+        ended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pass", b"pass", "total_bytes", b"total_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "pass", b"pass", "total_bytes", b"total_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
