@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
 from typing import Protocol
 
 from transom_wire.errors import (
     Cancelled,
     DeadlineExceeded,
+    LimitExceeded,
     NoRunner,
     RunLost,
     RunnerLost,
@@ -24,8 +24,8 @@ from transom_wire.errors import (
 )  # fmt: skip
 
 from transom_server.outcomes import Outcomes
-from transom_server.run import RANDOM, Attempt, Done, Evidence, Piece, Replay, Request, Run, SideEffects, State, Waiting
-from transom_server.scheduler import Job, Need, Offer, Placement, Scheduler
+from transom_server.run import RANDOM, Attempt, Done, Evidence, Piece, Replay, Run, SideEffects, State, Waiting
+from transom_server.scheduler import Cancel, Commands, DropReason, Job, Need, Offer, Placement, Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,8 @@ class Dispatch:
         self._outcomes = outcomes
         self._accept_within_s = accept_within_s
         self._sessions: dict[str, Assignee] = {}
+        self._wake: asyncio.TimerHandle | None = None
+        self._wake_at: float | None = None
         self.runs: dict[str, Run] = {}
         self.ended = 0
         """How many runs have ended so far."""
@@ -80,13 +82,10 @@ class Dispatch:
         if run.ended:
             return
         run.state = State.QUEUED
-        need = _need(run.request)
-        unwilling = frozenset(attempt.session for attempt in run.attempts if not attempt.accepted)
-        placement = self._scheduler.submit(Job(run=run.id, need=need, size_bytes=run.request.size_bytes, avoid=unwilling))
-        if placement is not None:
-            self._place((placement,))
-        else:
-            run.sink.waiting(run, self._scheduler.waiting(need))
+        job, clock = _job(run), time.monotonic()
+        self._obey(self._scheduler.submit(job, clock))
+        if run.state is State.QUEUED:
+            run.sink.waiting(run, self._scheduler.waiting(job, clock))
 
     def cancel(self, run: Run) -> None:
         """End a run because somebody wants it to end; its runner is told at once."""
@@ -123,12 +122,13 @@ class Dispatch:
         if run.ended:
             return
         error = DeadlineExceeded()
-        if run.state is State.QUEUED and not run.attempts and self._scheduler.waiting(_need(run.request)) is Waiting.NO_RUNNER:
+        waits = run.state is State.QUEUED and not run.attempts
+        if waits and self._scheduler.waiting(_job(run), time.monotonic()) is Waiting.NO_RUNNER:
             error = NoRunner()
         self.fail(run, State.DEADLINE_EXCEEDED, error)
 
     def _end(self, run: Run, done: Done) -> None:
-        self._scheduler.withdraw(run.id)
+        commands = self._scheduler.ended(run.id, time.monotonic())
         if run.deadline is not None:
             run.deadline.cancel()
         if run.attempts and (timer := run.attempts[-1].revoke) is not None:
@@ -138,26 +138,27 @@ class Dispatch:
         self._outcomes.finish(run, done)
         if not self.runs:
             self.idle.set()
+        self._obey(commands)
 
     # What sessions report.
 
     def connect(self, session: Assignee, offer: Offer) -> None:
         """Add a runner's session."""
         self._sessions[session.id] = session
-        self._scheduler.connect(session.id, offer)
+        self._obey(self._scheduler.connect(session.id, offer, time.monotonic()))
 
     def credit(self, session: Assignee, total_attempts: int, total_bytes: int) -> None:
         """Raise a session's credit."""
-        self._place(self._scheduler.credit(session.id, total_attempts, total_bytes))
+        self._obey(self._scheduler.credit(session.id, "", total_attempts, total_bytes, time.monotonic()))
 
     def drain_session(self, session: Assignee) -> None:
         """Give a session nothing more."""
-        self._scheduler.drain(session.id)
+        self._obey(self._scheduler.drain(session.id, time.monotonic()))
 
     def disconnect(self, session: Assignee) -> None:
         """Forget a session: its attempts are lost, and tried again where that is safe."""
         self._sessions.pop(session.id, None)
-        self._scheduler.disconnect(session.id)
+        self._obey(self._scheduler.disconnect(session.id, time.monotonic()))
         lost = [run for run in self.runs.values() if run.attempt is not None and run.attempt.session == session.id]
         for run in lost:
             self._lost(run)
@@ -219,12 +220,31 @@ class Dispatch:
 
     # Attempts.
 
-    def _place(self, placements: Iterable[Placement]) -> None:
-        for placement in placements:
-            run = self.runs.get(placement.run)
-            session = self._sessions[placement.session]
-            if run is not None:
-                self._assign(run, session)
+    def _obey(self, commands: Commands) -> None:
+        """Do what the scheduler decided, and let it be asked again when time alone may let it decide more."""
+        for command in commands:
+            run = self.runs.get(command.run)
+            if run is None:
+                continue
+            if isinstance(command, Placement):
+                self._assign(run, self._sessions[command.session])
+            elif isinstance(command, Cancel) or command.reason is DropReason.SUPERSEDED:
+                self.cancel(run)
+            else:
+                self.fail(run, State.REJECTED, LimitExceeded())
+        wake_at = self._scheduler.wake_at()
+        if wake_at != self._wake_at:
+            self._set_wake(wake_at)
+
+    def _set_wake(self, at: float | None) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+        self._wake_at = at
+        self._wake = None if at is None else asyncio.get_running_loop().call_later(max(0.0, at - time.monotonic()), self._tick)
+
+    def _tick(self) -> None:
+        self._wake_at = self._wake = None
+        self._obey(self._scheduler.tick(time.monotonic()))
 
     def _assign(self, run: Run, session: Assignee) -> None:
         clock = time.monotonic()
@@ -282,8 +302,11 @@ class Dispatch:
         run.changed()
 
 
-def _need(request: Request) -> Need:
-    return Need(request.action, request.min_containment, request.zone)
+def _job(run: Run) -> Job:
+    request = run.request
+    unwilling = frozenset(attempt.session for attempt in run.attempts if not attempt.accepted)
+    need = Need(request.action, request.min_containment, request.zone)
+    return Job(run=run.id, tenant=run.tenant, need=need, size_bytes=request.size_bytes, avoid=unwilling)
 
 
 def _unfinished(state: State, error: TransomError, side_effects: SideEffects) -> Done:

@@ -45,7 +45,8 @@ class RunnerSession:
         self.containment = int(hello.containment)
         self.actions = tuple(_action(one) for one in hello.actions)
         self.offer = Offer(
-            actions=frozenset(action.name for action in self.actions), containment=self.containment, zone=self.labels.get("zone", "")
+            actions=frozenset(action.name for action in self.actions), containment=self.containment, zone=self.labels.get("zone", ""),
+            pool=self.pool, labels=frozenset(self.labels.items()),
         )  # fmt: skip
         self.draining = False
         self.running = 0

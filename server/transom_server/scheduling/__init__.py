@@ -1,0 +1,1 @@
+"""The parts that the scheduler is made of, one noun each; all pure."""
