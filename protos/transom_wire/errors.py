@@ -12,20 +12,16 @@ read: lower case, no full stop, never content, a file name, a secret or a provid
     ├── Unauthenticated         UNAUTHENTICATED
     │   └── TokenMissing, TokenInvalid, TokenExpired, CertificateRefused
     ├── PermissionDenied        PERMISSION_DENIED
-    ├── NotFound                NOT_FOUND
-    │   └── ActionUnknown, RunUnknown, RunnerUnknown
+    ├── NotFound                NOT_FOUND: ActionUnknown, RunUnknown, RunnerUnknown
     ├── RunExists               ALREADY_EXISTS
     ├── RunTakenOver            ABORTED: another caller follows the run now
     ├── LimitExceeded           RESOURCE_EXHAUSTED
     │   ├── DocumentTooLarge, TooManyPages, TooManyPixels, ResultTooLarge
     │   └── MemoryExhausted, CreditExceeded, TooManyRuns, ConcurrencyExceeded
     ├── PolicyRefused           FAILED_PRECONDITION
-    ├── DeadlineExceeded        DEADLINE_EXCEEDED
-    │   └── DeadlinePast, NoRunner
-    ├── Cancelled               CANCELLED
-    │   └── Skipped, Superseded
-    ├── Unavailable             UNAVAILABLE
-    │   └── ServerDraining, RunnerLost, RunLost
+    ├── DeadlineExceeded        DEADLINE_EXCEEDED: DeadlinePast, NoRunner
+    ├── Cancelled               CANCELLED: Skipped, Superseded
+    ├── Unavailable             UNAVAILABLE: ServerDraining, RunnerLost, RunLost
     ├── AttemptFailed           ABORTED: a plugin's process ended badly
     │   ├── PluginFailed, SecretMissing, ProviderFailed, RunnerRefused
     │   └── Crashed, Killed, TimedOut, OutOfMemory, OutputTooLarge
@@ -402,16 +398,3 @@ class Internal(TransomError):
     """an internal error; the server's operator can find it by its time"""
 
     reason = "INTERNAL"
-
-
-def _tree(root: type[TransomError]) -> list[type[TransomError]]:
-    return [root, *(leaf for child in root.__subclasses__() for leaf in _tree(child))]
-
-
-BY_REASON: Final[Mapping[str, type[TransomError]]] = {error.reason: error for error in _tree(TransomError)[1:]}
-"""Every error class by its reason. The root is never sent: its reason is that of `Internal`."""
-
-
-def for_reason(reason: str) -> TransomError:
-    """Make the error with this reason; an unknown reason is an internal error."""
-    return BY_REASON.get(reason, Internal)()

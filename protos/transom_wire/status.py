@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 from grpc.aio import AioRpcError
 from grpc_status import rpc_status
 
-from transom_wire.errors import BY_REASON, DOMAIN, Cancelled, DeadlineExceeded, Internal, TransomError, Unauthenticated, Unavailable
+from transom_wire.errors import DOMAIN, Cancelled, DeadlineExceeded, Internal, TransomError, Unauthenticated, Unavailable
+
+
+def _tree(root: type[TransomError]) -> list[type[TransomError]]:
+    return [root, *(leaf for child in root.__subclasses__() for leaf in _tree(child))]
+
+
+BY_REASON: Final[Mapping[str, type[TransomError]]] = {error.reason: error for error in _tree(TransomError)[1:]}
+"""Every error class by its reason. The root is never sent: its reason is that of `Internal`."""
+
+
+def for_reason(reason: str) -> TransomError:
+    """Make the error with this reason; an unknown reason is an internal error."""
+    return BY_REASON.get(reason, Internal)()
+
 
 _BY_NUMBER = {code.value[0]: code for code in StatusCode}
 _WITHOUT_DETAIL: dict[StatusCode, type[TransomError]] = {

@@ -13,8 +13,7 @@ from typing import Any, Final
 
 from transom.documents.v1 import document_pb2
 from transom_wire import media
-from transom_wire.errors import for_reason
-from transom_wire.status import to_status
+from transom_wire.status import for_reason, to_status
 
 from transom_runner import frames
 from transom_runner.executor import Executor

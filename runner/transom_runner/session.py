@@ -18,10 +18,10 @@ from transom.runners.v1 import runner_service_pb2 as wire
 from transom.runners.v1 import runner_service_pb2_grpc, session_pb2
 from transom.runs.v1 import run_pb2, transfer_pb2
 from transom_wire.encoding import Bytes
-from transom_wire.errors import RunnerRefused, for_reason
+from transom_wire.errors import RunnerRefused
 from transom_wire.limits import ASSIGN_INLINE_BYTES, ASSIGN_INLINE_QUEUED_BYTES, INLINE_BYTES
 from transom_wire.outbox import Outbox, OutboxFull
-from transom_wire.status import to_status
+from transom_wire.status import for_reason, to_status
 
 from transom_runner import __version__
 from transom_runner.attempt import Assignment, Attempt, Bounds, Ending

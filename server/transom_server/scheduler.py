@@ -1,7 +1,8 @@
 """Choose a runner for each run. Pure: events in, commands out; no clock, no I/O, and no byte of a document.
 
 After every event nothing waits that could be placed. So a new job may be placed at once, past nobody, and an event has only to
-look at what it has changed: the account that got credit, or the lanes whose gate has opened.
+look at what it has changed: the account that got credit, or the lanes whose gate has opened. What was due before an event comes
+before it, as if the timer had fired in time.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc.aio import AioRpcError, Metadata
 from grpc_status import rpc_status
 from transom_wire import errors
-from transom_wire.errors import BY_REASON, DOMAIN, Internal, TransomError, for_reason
-from transom_wire.status import from_rpc_error, from_status, reason_of, to_status
+from transom_wire.errors import DOMAIN, Internal, TransomError
+from transom_wire.status import BY_REASON, for_reason, from_rpc_error, from_status, reason_of, to_status
 
 
 def tree(root: type[TransomError] = TransomError) -> list[type[TransomError]]:

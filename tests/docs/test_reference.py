@@ -16,7 +16,7 @@ from transom_plugin import errors, hookspecs
 from transom_plugin.manifest import ActionEntry, PluginEntry
 from transom_plugin.testing import Contract
 from transom_server.run import State
-from transom_wire.errors import BY_REASON
+from transom_wire.status import BY_REASON
 
 from docs.pages import codes, column, difference, rows, section, text
 

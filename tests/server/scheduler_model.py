@@ -80,6 +80,8 @@ class Judge:
     passes: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """For each tenant, how often each other had a turn that it wanted, since its own last turn."""
     ends: Counter[str] = field(default_factory=Counter)
+    kept: set[tuple[str, str]] = field(default_factory=set)
+    """What was kept for an overdue job when the event began: it is let go at the end of the event that makes that needless."""
     submitted: int = 0
 
     # Events, as the scheduler sees them.
@@ -88,7 +90,14 @@ class Judge:
         self.purses[session] = {offer.pool: Purse(session, offer.pool, offer)}
         self.obey(self.scheduler.connect(session, offer, self.now))
 
+    def before(self) -> None:
+        """Let what was due before an event that makes room come before it, so that it is judged by the room that there was."""
+        wake_at = self.scheduler.wake_at()
+        if wake_at is not None and wake_at <= self.now:
+            self.tick()
+
     def credit(self, session: str, pool: str, attempts: int, size: int) -> None:
+        self.before()
         offer = next(iter(self.purses[session].values())).offer
         name = pool or offer.pool
         first = next(iter(self.purses[session].values()))
@@ -157,6 +166,7 @@ class Judge:
 
     def gone(self, run: str, how: str) -> None:
         self.ends[how] += 1
+        self.begin_turns_anew()
         self.where.pop(run, None)
         self.cancelled.discard(run)
         for holders in self.slots.values():
@@ -168,6 +178,7 @@ class Judge:
         self.obey(self.scheduler.cordon(session, self.now))
 
     def uncordon(self, session: str) -> None:
+        self.before()
         for purse in self.purses[session].values():
             purse.cordoned = False
         self.obey(self.scheduler.uncordon(session, self.now))
@@ -234,7 +245,11 @@ class Judge:
             self.starts[one.job.tenant, rate].append(self.now)
         if command.run != new:
             self.passes[one.job.tenant].clear()
-        if not self.queued:
+        self.begin_turns_anew(new)
+
+    def begin_turns_anew(self, new: str = "") -> None:
+        """Forget who was passed when nobody waits, as the scheduler does."""
+        if not self.queued.keys() - {new}:
             self.passes.clear()
 
     # Questions, each answered from first principles.
@@ -298,7 +313,7 @@ class Judge:
             return purse.session not in one.job.avoid, matches, purse.attempts - purse.used_attempts
 
         for other in self.every_purse():
-            if other.takes(one.job) and not self.reasons_to_keep(other):
+            if other.takes(one.job) and not self.reasons_to_keep(other) and (other.session, other.pool) not in self.kept:
                 assert order(purse) >= order(other), "there was a better session"
 
     def check(self) -> None:
@@ -311,6 +326,7 @@ class Judge:
         self.check_work()
         self.check_wake()
         self.check_answers()
+        self.kept = {(account.session, account.pool) for account in self.scheduler._held}
 
     def check_credit(self) -> None:
         for pools in self.scheduler._fleet.sessions.values():
@@ -333,9 +349,10 @@ class Judge:
         wake_at = self.scheduler.wake_at()
         assert wake_at is None or wake_at > self.now
         for one in self.queued.values():
-            if self.has_slot(one.job) and not self.admitted(one.job) and any(purse.takes(one.job) for purse in self.every_purse()):
+            room = any(purse.takes(one.job) and not self.reasons_to_keep(purse) for purse in self.every_purse())
+            if room and self.has_slot(one.job) and not self.admitted(one.job):
                 assert wake_at is not None
-                assert wake_at <= self.rates_ready_at(one.job) or any(self.reasons_to_keep(purse) for purse in self.every_purse())
+                assert wake_at <= self.rates_ready_at(one.job)
 
     def check_answers(self) -> None:
         depths: Counter[tuple[str, str]] = Counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import hypothesis.strategies as st
 import pytest
@@ -24,11 +25,12 @@ from transom_server.scheduler import (
 )
 
 READ = Need("test.read", 2, "")
+OFFER = Offer(actions=frozenset({"test.read"}), containment=2, zone="eu")
 
 
 def scheduler(attempts: int = 99) -> Scheduler:
     made = Scheduler()
-    made.connect("a", Offer(actions=frozenset({"test.read"}), containment=2, zone="eu"), 0)
+    made.connect("a", OFFER, 0)
     made.credit("a", "", attempts, 10_000, 0)
     return made
 
@@ -127,11 +129,34 @@ def test_a_rate_lets_jobs_start_as_tokens_come() -> None:
     assert made.wake_at() is None
 
 
-def test_whatever_happens_first_after_a_token_has_come_places_the_job() -> None:
+EVENTS: dict[str, Callable[[Scheduler], Commands]] = {
+    "a token has come": lambda made: made.tick(10),
+    "a run was withdrawn": lambda made: made.withdraw("3", 10),
+    "a run that is unknown was withdrawn": lambda made: made.withdraw("4", 10),
+    "a run has ended": lambda made: made.ended("1", 10),
+    "a session has connected": lambda made: made.connect("b", OFFER, 10),
+    "credit has come": lambda made: made.credit("a", "", 1, 1, 10),
+    "credit has come for an unknown session": lambda made: made.credit("b", "", 1, 1, 10),
+    "a session was cordoned": lambda made: made.cordon("b", 10),
+    "a cordon was lifted": lambda made: made.uncordon("b", 10),
+    "a session drains": lambda made: made.drain("b", 10),
+    "a session is gone": lambda made: made.disconnect("b", 10),
+}
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_whatever_happens_first_after_a_token_has_come_places_the_job(event: str) -> None:
+    made, rate = scheduler(), Rate("r", 1, 10)
+    for run in "123":
+        made.submit(rated(run, rate), 0)
+    assert EVENTS[event](made) == placed("2")
+
+
+def test_what_was_due_comes_before_a_new_job() -> None:
     made, rate = scheduler(), Rate("r", 1, 10)
     made.submit(rated("1", rate), 0)
     made.submit(rated("2", rate), 0)
-    assert made.submit(Job(run="3", need=READ, size_bytes=1), 10) == placed("2", "3")
+    assert made.submit(Job(run="3", need=READ, size_bytes=1, priority=1), 10) == placed("2", "3")
 
 
 def test_a_job_waits_for_all_its_rates() -> None:
