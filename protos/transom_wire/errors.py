@@ -22,7 +22,7 @@ read: lower case, no full stop, never content, a file name, a secret or a provid
     │   └── DeadlinePast, NoRunner
     ├── Cancelled               CANCELLED
     ├── Unavailable             UNAVAILABLE
-    │   └── ServerDraining, RunnerLost, RunLost
+    │   └── ServerDraining, RunnerLost, RunLost, SessionCloned
     ├── AttemptFailed           ABORTED: a plugin's process ended badly
     │   ├── PluginFailed, SecretMissing, ProviderFailed, RunnerRefused
     │   └── Crashed, Killed, TimedOut, OutOfMemory, OutputTooLarge
@@ -288,6 +288,12 @@ class RunLost(Unavailable):
     """the runner was lost after an effect outside became possible; check outside before you send the run again"""
 
     reason = "RUN_LOST"
+
+
+class SessionCloned(Unavailable):
+    """two processes hold sessions with the same runner certificate: both are refused"""
+
+    reason = "SESSION_CLONED"
 
 
 class AttemptFailed(TransomError):

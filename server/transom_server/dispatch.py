@@ -56,10 +56,13 @@ class Assignee(Protocol):
 class Dispatch:
     """Every live run, and what happens to it."""
 
-    def __init__(self, scheduler: Scheduler, outcomes: Outcomes, *, accept_within_s: float) -> None:
+    def __init__(
+        self, scheduler: Scheduler, outcomes: Outcomes, *, accept_within_s: float, is_idempotent: Callable[[str], bool] = lambda _: False
+    ) -> None:  # fmt: skip
         self._scheduler = scheduler
         self._outcomes = outcomes
         self._accept_within_s = accept_within_s
+        self._is_idempotent = is_idempotent
         self._sessions: dict[str, Assignee] = {}
         self.runs: dict[str, Run] = {}
         self.ended = 0
@@ -177,13 +180,47 @@ class Dispatch:
         """Give a session nothing more."""
         self._scheduler.drain(session.id)
 
-    def disconnect(self, session: Assignee) -> None:
-        """Forget a session: its attempts are lost, and tried again where that is safe."""
+    def disconnect(self, session: Assignee, *, may_return: bool = False) -> int:
+        """Forget a session: its attempts are lost, and tried again where that is safe.
+
+        Args:
+            session: The session.
+            may_return: Its runner may come back: attempts that it had accepted wait for `adopt` or `lose`.
+
+        Returns:
+            How many wait.
+        """
         self._sessions.pop(session.id, None)
         self._scheduler.disconnect(session.id)
-        lost = [run for run in self.runs.values() if run.attempt is not None and run.attempt.session == session.id]
-        for run in lost:
+        waiting = 0
+        for run, attempt in self._given_to(session.id):
+            if may_return and attempt.accepted:
+                waiting += 1
+            else:
+                self._lost(run)
+        return waiting
+
+    def adopt(self, former: Assignee, session: Assignee, fences: Iterable[tuple[str, int, int]]) -> frozenset[tuple[str, int, int]]:
+        """Let a session go on with these attempts of a former one; returns which are still wanted. The others are lost."""
+        self._sessions.pop(former.id, None)
+        self._scheduler.disconnect(former.id)
+        wanted = set()
+        for fence in fences:
+            found = self._held(former, *fence)
+            if found is not None:
+                found[1].session = session.id
+                wanted.add(fence)
+        self.lose(former)
+        return frozenset(wanted)
+
+    def lose(self, session: Assignee) -> None:
+        """Give up what waited for a session's runner."""
+        for run, _ in self._given_to(session.id):
             self._lost(run)
+
+    def _given_to(self, session: str) -> list[tuple[Run, Attempt]]:
+        live = [(run, run.attempt) for run in self.runs.values()]
+        return [(run, attempt) for run, attempt in live if attempt is not None and attempt.session == session]
 
     def replied(self, session: Assignee, run_id: str, number: int, token: int, *, accepted: bool) -> None:
         """Note that a runner took or refused an attempt."""
@@ -201,14 +238,15 @@ class Dispatch:
 
     def progressed(
         self, session: Assignee, run_id: str, number: int, token: int, *, side_effects: SideEffects, done: int, total: int
-    ) -> None:
-        """Note how far an attempt is."""
+    ) -> bool:
+        """Note how far an attempt is; false when it is not wanted any more."""
         found = self._held(session, run_id, number, token)
         if found is not None:
             run, attempt = found
             attempt.side_effects = max(attempt.side_effects, side_effects)
             if total or done:
                 run.sink.progress(run, done, total)
+        return found is not None
 
     def given(self, session: Assignee, run_id: str, number: int, token: int) -> Run | None:
         """Return the run whose newest attempt has this fence, if this session has it."""
@@ -227,6 +265,11 @@ class Dispatch:
         if found is None:
             return
         run, attempt = found
+        if done.state is State.LOST:
+            attempt.side_effects = max(attempt.side_effects, done.side_effects)
+            session.release(run, attempt)
+            self._lost(run)
+            return
         attempt.state = done.state
         attempt.side_effects = done.side_effects
         attempt.reason = done.error.reason if done.error is not None else ""
@@ -294,7 +337,7 @@ class Dispatch:
     def _lost(self, run: Run) -> None:
         attempt = run.attempts[-1]
         attempt.state, attempt.reason = State.LOST, "RUNNER_LOST"
-        if attempt.side_effects is not SideEffects.NONE:
+        if attempt.side_effects is not SideEffects.NONE and not self._is_idempotent(run.request.action):
             self._end(run, _unfinished(State.LOST, RunLost(), attempt.side_effects))
         elif attempt.accepted and run.request.replay is Replay.NONE:
             self._end(run, _unfinished(State.LOST, RunnerLost(), attempt.side_effects))
