@@ -60,7 +60,7 @@ class Connection:
             leaving.cancel()
             if not serving.done():
                 # The next session opens while this one goes on, and ends it.
-                await self._pause(random.uniform(0.0, session.spread_s))  # noqa: S311  # it spreads load, nothing more
+                await self._pause(max(FIRST_PAUSE_S, random.uniform(0.0, session.spread_s)))  # noqa: S311  # it spreads load, nothing more
                 continue
             cloned = serving.result() == SessionCloned.reason
             pause = (LONGEST_PAUSE_S if cloned else FIRST_PAUSE_S) if session.welcomed else min(pause * 2, LONGEST_PAUSE_S)

@@ -217,7 +217,7 @@ class Session:
             self._attempts.end(item.cancel.fence, item.cancel.kill_after.ToMicroseconds() / 1e6)
         elif kind == "revoke":
             self._attempts.end(item.revoke.fence, 0.0)
-        elif kind == "welcome":
+        elif kind == "welcome" and not self.welcomed:
             self._welcomed(item.welcome)
         elif kind == "goodbye":
             log.info("session.goodbye")

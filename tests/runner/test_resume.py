@@ -112,6 +112,21 @@ async def test_a_result_whose_receipt_was_lost_is_told_once(tmp_path: Path) -> N
     assert here.caller.result(1) == b"x by %d" % worker.pid
 
 
+async def test_what_the_server_had_processed_is_not_told_again(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        await here.caller.start_inline(1, b"x", b"y", action="naughty.wait")
+        await here.caller.wait(1, "progress")
+        worker = here.worker()
+        here.relay.lose("down")
+        os.kill(worker.pid, signal.SIGUSR1)
+        await here.caller.wait(1, "result")
+        here.relay.cut()
+        os.kill(worker.pid, signal.SIGUSR1)
+        outcome = await here.caller.outcome(1)
+    assert (outcome.state, len(outcome.attempts)) == (SUCCEEDED, 1)
+    assert here.caller.result(1) == b"x by %d" % worker.pid + b"y by %d" % worker.pid
+
+
 async def test_a_transfer_that_broke_loses_its_attempt_alone(tmp_path: Path) -> None:
     document = os.urandom(2 * MIB)
     async with scene(tmp_path) as here:

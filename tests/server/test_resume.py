@@ -128,6 +128,30 @@ async def test_another_runner_cannot_take_a_session_over(world: World, caller: C
     assert caller.result(1) == b"right"
 
 
+async def test_a_session_takes_over_nothing_of_another_runner_s(world: World, caller: Caller) -> None:
+    token, _ = await given(world, caller, 1)
+    other = world.issue("other", "runner/other")
+    async with world.runner(hang, who=other) as owner:
+        await caller.start_inline(2, b"y")
+        await caller.wait(2, "attempt")
+        assign = await owner.assignment()
+        async with world.runner(silent, attempts=0, resume_token=token, in_flight=in_flight(assign)) as thief:
+            welcome = await thief.hear("welcome")
+        assert (welcome.resumed, list(welcome.abandon)) == (True, [assign.fence])
+        await finish(owner, assign)
+        assert (await caller.outcome(2)).state == SUCCEEDED
+
+
+async def test_a_runner_that_drained_and_left_is_not_waited_for(world: World, caller: Caller) -> None:
+    async with world.runner(hang) as runner:
+        await caller.start_inline(1, b"x", max_attempts=1)
+        await caller.wait(1, "attempt")
+        await runner.say(wire.RunnerItem(drain=session_pb2.RunnerDrain()))
+        await runner.hear("barrier")
+        await runner.call.done_writing()
+        assert (await caller.failure(1)).reason == "RUNNER_LOST"
+
+
 async def test_a_token_is_good_for_one_session(world: World, caller: Caller) -> None:
     token, [assign] = await given(world, caller, 1)
     async with world.runner(silent, resume_token=token, in_flight=in_flight(assign)) as again:
@@ -188,8 +212,9 @@ async def test_an_end_that_is_told_twice_is_one_outcome(world: World, caller: Ca
         assign = await runner.assignment()
         await finish(runner, assign)
         await runner.done(assign, parts=1, state=run_pb2.RUN_STATE_FAILED)
-        await runner.say(wire.RunnerItem(drain=session_pb2.RunnerDrain()))
-        await runner.hear("barrier")
+        await caller.start_inline(2, b"y")
+        # What the runner said before its answer to this has been acted on, and told.
+        await caller.wait(2, "attempt")
         assert not runner.ended.is_set()
     assert [outcome.state for outcome in caller.of(1, "outcome")] == [SUCCEEDED]
 
@@ -304,6 +329,6 @@ async def test_an_old_session_is_asked_to_go_and_is_given_nothing_more(tmp_path:
 
 
 async def test_an_old_session_that_does_not_go_is_ended(tmp_path: Path) -> None:
-    aged = World(tmp_path / "state", max_session_age_s=0.1, heartbeat_every_s=0.1, dead_after_s=WITHIN_S)
+    aged = World(tmp_path / "state", max_session_age_s=0.1, heartbeat_every_s=0.1, dead_after_s=600.0)
     async with aged as world, world.runner(hang) as runner, asyncio.timeout(WITHIN_S):
         await runner.ended.wait()
