@@ -146,6 +146,19 @@ async def test_a_transfer_that_broke_loses_its_attempt_alone(tmp_path: Path) -> 
     assert (other.state, len(other.attempts)) == (SUCCEEDED, 1)
 
 
+async def test_a_result_that_broke_on_its_way_loses_its_attempt(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        await here.caller.start_inline(1, b"x", action="naughty.flood")
+        # Without more credit the rest waits in the runner.
+        await here.caller.wait(1, "result")
+        here.relay.cut()
+        await here.caller.wait(1, "attempt", 2)
+        await here.caller.grant(1, 64 * MIB)
+        outcome = await here.caller.outcome(1)
+    assert (outcome.state, len(outcome.attempts)) == (SUCCEEDED, 2)
+    assert here.caller.result(1) == bytes(8 * MIB)
+
+
 async def test_what_the_server_no_longer_wants_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "transom_runner")
     async with scene(tmp_path) as here:
