@@ -5,26 +5,20 @@ read: lower case, no full stop, never content, a file name, a secret or a provid
 
     TransomError
     ├── InvalidRequest          INVALID_ARGUMENT
-    │   ├── BadParameters, KeyReused
-    │   ├── MediaTypeUnsupported, MediaTypeMismatch
-    │   ├── DocumentEmpty, DigestMismatch, SizeMismatch, ChunkOutOfOrder
-    │   └── DocumentDamaged, DocumentEncrypted, PageUnreadable
-    ├── Unauthenticated         UNAUTHENTICATED
-    │   └── TokenMissing, TokenInvalid, TokenExpired, CertificateRefused
+    │   ├── BadParameters, MediaTypeUnsupported, MediaTypeMismatch, DigestMismatch, SizeMismatch, ChunkOutOfOrder
+    │   └── DocumentEmpty, DocumentDamaged, DocumentEncrypted, PageUnreadable, KeyReused
+    ├── Unauthenticated         UNAUTHENTICATED: TokenMissing, TokenInvalid, TokenExpired, CertificateRefused
     ├── PermissionDenied        PERMISSION_DENIED
     ├── NotFound                NOT_FOUND: ActionUnknown, RunUnknown, RunnerUnknown
-    ├── RunExists               ALREADY_EXISTS
-    ├── RunTakenOver            ABORTED: another caller follows the run now
+    ├── RunExists               ALREADY_EXISTS; RunTakenOver: ABORTED
     ├── LimitExceeded           RESOURCE_EXHAUSTED
-    │   ├── DocumentTooLarge, TooManyPages, TooManyPixels, ResultTooLarge
-    │   └── MemoryExhausted, CreditExceeded, TooManyRuns, ConcurrencyExceeded
+    │   └── DocumentTooLarge, ResultTooLarge, TooManyPages, TooManyPixels, TooManyRuns, MemoryExhausted, CreditExceeded, ConcurrencyExceeded
     ├── PolicyRefused           FAILED_PRECONDITION
     ├── DeadlineExceeded        DEADLINE_EXCEEDED: DeadlinePast, NoRunner
     ├── Cancelled               CANCELLED: Skipped, Superseded
-    ├── Unavailable             UNAVAILABLE: ServerDraining, RunnerLost, RunLost
+    ├── Unavailable             UNAVAILABLE: ServerDraining, RunnerLost, RunLost, SessionCloned
     ├── AttemptFailed           ABORTED: a plugin's process ended badly
-    │   ├── PluginFailed, SecretMissing, ProviderFailed, RunnerRefused
-    │   └── Crashed, Killed, TimedOut, OutOfMemory, OutputTooLarge
+    │   └── PluginFailed, SecretMissing, ProviderFailed, RunnerRefused, Crashed, Killed, TimedOut, OutOfMemory, OutputTooLarge
     └── Internal                INTERNAL
 """
 
@@ -331,6 +325,12 @@ class RunLost(Unavailable):
     """the runner was lost after an effect outside became possible; check outside before you send the run again"""
 
     reason = "RUN_LOST"
+
+
+class SessionCloned(Unavailable):
+    """two processes hold sessions with the same runner certificate: both are refused"""
+
+    reason = "SESSION_CLONED"
 
 
 class AttemptFailed(TransomError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
 from transom_wire.limits import ENVELOPE_BYTES, ENVELOPE_ITEMS, INLINE_BYTES
@@ -40,6 +41,10 @@ class Outbox(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._urgent) + len(self._normal)
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield what waits to be written, in the order in which it would be."""
+        return (item for queue in (self._urgent, self._normal) for item, _ in queue)
 
     @property
     def queued_bytes(self) -> int:

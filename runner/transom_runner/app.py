@@ -91,8 +91,8 @@ class App:
         return posts
 
     async def _connected(self, stop: asyncio.Event) -> None:
+        from transom_runner.attempts import Workshop
         from transom_runner.connection import Connection
-        from transom_runner.session import Workshop
 
         config = self.config
         workshop = Workshop(

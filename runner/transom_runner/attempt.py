@@ -25,6 +25,8 @@ from transom_runner.worker import Crew, Evidence, ending
 log = logging.getLogger(__name__)
 
 EXPLAINED_WITHIN_S: Final = 5.0
+LOST: Final = "LOST"
+"""Why an attempt ends whose bytes no longer travel: it is lost, and the server says whether there is another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +69,14 @@ class Attempt:
 
     def __init__(
         self, assignment: Assignment, crew: Crew, sender: ResultSender, *,
-        documents: Callable[[int], AsyncIterator[Bytes]], report: Callable[[int, int], None],
+        documents: Callable[[int], AsyncIterator[Bytes]], report: Callable[[int, int], None], cleared: asyncio.Event | None = None,
     ) -> None:  # fmt: skip
         self._assignment = assignment
         self._crew = crew
         self._sender = sender
         self._documents = documents
         self._report = report
+        self._cleared = cleared
         self._started = time.monotonic()
         self._pages = 0
         self._failed: list[str] = []
@@ -128,11 +131,11 @@ class Attempt:
         except OutputTooLarge:
             return "OUTPUT_TOO_LARGE"
         except TransferBroken:
-            return "CANCELLED"
+            return LOST
         finally:
             if feeding is not None:
                 feeding.cancel()
-                with contextlib.suppress(asyncio.CancelledError, FrameBroken, TransferBroken):
+                with contextlib.suppress(asyncio.CancelledError, FrameBroken):
                     await feeding
         return reason
 
@@ -155,6 +158,11 @@ class Attempt:
 
     async def _feed(self, channel: Channel) -> None:
         assignment, bounds = self._assignment, self._assignment.bounds
+        if self._cleared is not None:
+            # The server must know that an effect is possible before it is.
+            await self._cleared.wait()
+            if self._cancelled:
+                return
         await channel.send(
             Begin(
                 action=assignment.action, parameters=dict(assignment.parameters), time_left_s=assignment.time_left_s,
@@ -162,9 +170,14 @@ class Attempt:
                 max_bytes=bounds.max_bytes, max_pages=bounds.max_pages, max_pixels=bounds.max_pixels,
             )
         )  # fmt: skip
-        for head in assignment.documents:
-            async for data in self._documents(head.index):
-                await channel.send(Chunk(document=head.index), data)
+        try:
+            for head in assignment.documents:
+                async for data in self._documents(head.index):
+                    await channel.send(Chunk(document=head.index), data)
+        except TransferBroken:
+            # The process would wait for the rest.
+            self._crew.kill(LOST)
+            return
         if not self.is_flow:
             await channel.send(End())
 

@@ -10,12 +10,13 @@ from typing import Final
 import grpc
 from transom.runners.v1 import runner_service_pb2_grpc
 from transom_wire.channel import client_options
-from transom_wire.errors import TransomError
+from transom_wire.errors import SessionCloned
 from transom_wire.status import from_rpc_error
 
+from transom_runner.attempts import Attempts, Workshop
 from transom_runner.config import Config
 from transom_runner.credentials import credentials
-from transom_runner.session import Session, SessionEnded, Workshop
+from transom_runner.session import Session, SessionEnded
 from transom_runner.transfer import BULK_IDLE_MS, Bulk
 
 log = logging.getLogger(__name__)
@@ -30,44 +31,64 @@ class Connection:
     def __init__(self, config: Config, workshop: Workshop) -> None:
         self._config = config
         self._workshop = workshop
-        self._session: Session | None = None
+        self._attempts = Attempts(workshop)
+        self._sessions: dict[Session, asyncio.Task[str]] = {}
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Keep a session open until `drain` was called and the last attempt has ended."""
-        pause = FIRST_PAUSE_S
-        while not self._stopping.is_set():
-            welcomed = False
+        async with asyncio.TaskGroup() as tasks:
+            self._attempts.begin(tasks)
             try:
-                welcomed = await self._serve()
-            except TransomError as error:
-                log.warning("session.refused", extra={"reason": error.reason, "endpoint": self._config.endpoint})
-            except Exception:
-                log.exception("session.failed")
-            pause = FIRST_PAUSE_S if welcomed else min(pause * 2, LONGEST_PAUSE_S)
-            await self._pause(pause * random.uniform(0.5, 1.0))  # noqa: S311  # it spreads load, nothing more
+                await self._hold(tasks)
+                await asyncio.gather(*self._sessions.values())
+            finally:
+                self._attempts.drop()
 
     def drain(self) -> None:
         """Take nothing new, finish what is there, and end."""
         self._stopping.set()
-        if self._session is not None:
-            self._session.drain()
+        for session in self._sessions:
+            session.drain()
 
-    async def _serve(self) -> bool:
-        """Hold one session; returns whether the server welcomed it."""
-        async with self._channel(bulk=False) as control, self._channel(bulk=True) as bulk:
-            session = self._session = Session(runner_service_pb2_grpc.RunnerServiceStub(control), Bulk(bulk), self._workshop)
-            if self._stopping.is_set():
-                return False
-            try:
-                await session.run()
-            except SessionEnded as ended:
-                log.info("session.ended", extra={"reason": ended.reason})
-            except grpc.aio.AioRpcError as error:
-                raise from_rpc_error(error) from None
-            finally:
-                self._session = None
-            return session.welcomed
+    async def _hold(self, tasks: asyncio.TaskGroup) -> None:
+        pause = FIRST_PAUSE_S
+        while not self._stopping.is_set():
+            session, serving = self._begin(tasks)
+            leaving = asyncio.create_task(session.leaving.wait(), name="session leaving")
+            await asyncio.wait((serving, leaving), return_when=asyncio.FIRST_COMPLETED)
+            leaving.cancel()
+            if not serving.done():
+                # The next session opens while this one goes on, and ends it.
+                await self._pause(max(FIRST_PAUSE_S, random.uniform(0.0, session.spread_s)))  # noqa: S311  # it spreads load, nothing more
+                continue
+            cloned = serving.result() == SessionCloned.reason
+            pause = (LONGEST_PAUSE_S if cloned else FIRST_PAUSE_S) if session.welcomed else min(pause * 2, LONGEST_PAUSE_S)
+            await self._pause(pause * random.uniform(0.5, 1.0))  # noqa: S311  # it spreads load, nothing more
+
+    def _begin(self, tasks: asyncio.TaskGroup) -> tuple[Session, asyncio.Task[str]]:
+        control, bulk = self._channel(bulk=False), Bulk(self._channel(bulk=True))
+        session = Session(runner_service_pb2_grpc.RunnerServiceStub(control), bulk, self._workshop, self._attempts)
+        serving = self._sessions[session] = tasks.create_task(self._serve(session, control, bulk), name="session")
+        return session, serving
+
+    async def _serve(self, session: Session, control: grpc.aio.Channel, bulk: Bulk) -> str:
+        """Hold one session; returns why the server ended it, if it said so."""
+        try:
+            await session.run()
+        except SessionEnded as ended:
+            log.info("session.ended", extra={"reason": ended.reason})
+        except grpc.aio.AioRpcError as error:
+            reason = from_rpc_error(error).reason
+            log.warning("session.refused", extra={"reason": reason, "endpoint": self._config.endpoint})
+            return reason
+        except Exception:
+            log.exception("session.failed")
+        finally:
+            del self._sessions[session]
+            await control.close()
+            await bulk.retire()
+        return ""
 
     def _channel(self, *, bulk: bool) -> grpc.aio.Channel:
         options = client_options(proxy=bool(self._config.proxy))

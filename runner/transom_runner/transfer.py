@@ -20,12 +20,31 @@ DATA: Final = tag(transfer_pb2.ResultChunk, "data")
 
 
 class Bulk:
-    """The connection of bytes: its methods read and write chunks without copies."""
+    """The connection of bytes: its methods read and write chunks without copies. Attempts may use it beyond its session."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+        self._retired = False
+        self._users = 0
         request = wire.FetchDocumentRequest.SerializeToString
         self.fetch: Any = channel.unary_stream(f"{SERVICE}/FetchDocument", request, Peel(wire.FetchDocumentResponse, ("chunks", "data")))
         self.push: Any = channel.stream_stream(f"{SERVICE}/PushResult", None, wire.PushResultResponse.FromString)
+
+    def hold(self) -> None:
+        """Use the connection until `let_go`."""
+        self._users += 1
+
+    async def let_go(self) -> None:
+        """Use it no more."""
+        self._users -= 1
+        if self._retired and not self._users:
+            await self._channel.close()
+
+    async def retire(self) -> None:
+        """Close it as soon as nobody uses it."""
+        self._retired = True
+        if not self._users:
+            await self._channel.close()
 
 
 class OutputTooLarge(Exception):

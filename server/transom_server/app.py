@@ -9,7 +9,7 @@ from pathlib import Path
 from grpc_health.v1 import health_pb2
 
 from transom_server.api.fleet import ActionService, FleetService
-from transom_server.api.runners import Pace, RunnerService
+from transom_server.api.runners import RunnerService
 from transom_server.api.runs import RunService
 from transom_server.budget import Budget
 from transom_server.config import Config
@@ -25,7 +25,7 @@ from transom_server.metrics import Metrics
 from transom_server.offers import Offers
 from transom_server.outcomes import Outcomes
 from transom_server.scheduler import Scheduler
-from transom_server.sessions import Sessions
+from transom_server.sessions import SPREAD_S, Pace, Sessions
 from transom_server.trimming import trim_when_idle
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,8 @@ class App:
         self.offers = Offers()
         self.sessions = Sessions()
         self.dispatch = Dispatch(
-            Scheduler(), Outcomes(self.budget, self.ledger, self.metrics), accept_within_s=config.accept_within_s
+            Scheduler(), Outcomes(self.budget, self.ledger, self.metrics), accept_within_s=config.accept_within_s,
+            is_idempotent=self.offers.is_idempotent,
         )  # fmt: skip
         self.followings = Followings(Keys(self.ledger), self.budget, self.dispatch.cancel, max_runs=config.max_runs)
         self.intake = Intake(
@@ -62,7 +63,8 @@ class App:
         """Serve; the port is known afterwards."""
         config = self.config
         pace = Pace(
-            heartbeat_every_s=config.heartbeat_every_s, dead_after_s=config.dead_after_s, kill_after_s=config.kill_after_s
+            heartbeat_every_s=config.heartbeat_every_s, dead_after_s=config.dead_after_s, kill_after_s=config.kill_after_s,
+            resume_grace_s=config.resume_grace_s, max_session_age_s=config.max_session_age_s,
         )  # fmt: skip
         self.listener.serve(
             runs=RunService(
@@ -101,7 +103,7 @@ class App:
         if self._trimming is not None:
             self._trimming.cancel()
         for session in list(self.sessions.by_runner.values()):
-            session.goodbye(spread_s=1.0)
+            session.goodbye(SPREAD_S)
             session.outbox.close()
         await self.listener.stop(STREAM_GRACE_S)
         await self.http.stop()

@@ -41,6 +41,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kill_after_s: float = 0.2
     heartbeat_every_s: float = 10.0
     dead_after_s: float = 25.0
+    resume_grace_s: float = 10.0
+    """How long attempts wait for their runner after its session broke."""
+    max_session_age_s: float = 3600.0
+    """Age at which a runner is asked for a new session; 0 is never."""
     drain_s: float = 30.0
     """How long live runs may go on after SIGTERM."""
     log_level: str = "INFO"

@@ -1,7 +1,4 @@
-"""Carry runs through their life: queue, assign, accept, lose, try again, end.
-
-The scheduler decides, the sessions speak, the outcomes end; this module joins them, and owns every live run.
-"""
+"""Carry runs through their life: the scheduler decides, the sessions speak, the outcomes end; this joins them."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from transom_wire.errors import (
@@ -29,7 +26,7 @@ from transom_wire.errors import (
 
 from transom_server.outcomes import Outcomes
 from transom_server.run import RANDOM, Attempt, Done, Evidence, Piece, Replay, Run, SideEffects, State, Waiting
-from transom_server.scheduler import Cancel, Commands, DropReason, Job, Need, Offer, Placement, Row, Scheduler
+from transom_server.scheduler import Cancel, Commands, DropReason, Offer, Placement, Row, Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +56,13 @@ class Assignee(Protocol):
 class Dispatch:
     """Every live run, and what happens to it."""
 
-    def __init__(self, scheduler: Scheduler, outcomes: Outcomes, *, accept_within_s: float) -> None:
+    def __init__(
+        self, scheduler: Scheduler, outcomes: Outcomes, *, accept_within_s: float, is_idempotent: Callable[[str], bool] = lambda _: False
+    ) -> None:  # fmt: skip
         self._scheduler = scheduler
         self._outcomes = outcomes
         self._accept_within_s = accept_within_s
+        self._is_idempotent = is_idempotent
         self._sessions: dict[str, Assignee] = {}
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at: float | None = None
@@ -104,7 +104,7 @@ class Dispatch:
         if run.ended:
             return
         run.state = State.QUEUED
-        job, clock = _job(run), time.monotonic()
+        job, clock = run.job(), time.monotonic()
         self._obey(self._scheduler.submit(job, clock))
         if run.state is State.QUEUED:
             run.sink.waiting(run, self._scheduler.waiting(job, clock))
@@ -145,7 +145,7 @@ class Dispatch:
             return
         error = DeadlineExceeded()
         waits = run.state is State.QUEUED and not run.attempts
-        if waits and self._scheduler.waiting(_job(run), time.monotonic()) is Waiting.NO_RUNNER:
+        if waits and self._scheduler.waiting(run.job(), time.monotonic()) is Waiting.NO_RUNNER:
             error = NoRunner()
         self.fail(run, State.DEADLINE_EXCEEDED, error)
 
@@ -193,13 +193,47 @@ class Dispatch:
         """List what waits, by action and tenant."""
         return self._scheduler.queue(time.monotonic())
 
-    def disconnect(self, session: Assignee) -> None:
-        """Forget a session: its attempts are lost, and tried again where that is safe."""
+    def disconnect(self, session: Assignee, *, may_return: bool = False) -> int:
+        """Forget a session: its attempts are lost, and tried again where that is safe.
+
+        Args:
+            session: The session.
+            may_return: Its runner may come back: attempts that it had accepted wait for `adopt` or `lose`.
+
+        Returns:
+            How many wait.
+        """
         self._sessions.pop(session.id, None)
         self._obey(self._scheduler.disconnect(session.id, time.monotonic()))
-        lost = [run for run in self.runs.values() if run.attempt is not None and run.attempt.session == session.id]
-        for run in lost:
+        waiting = 0
+        for run, attempt in self._given_to(session.id):
+            if may_return and attempt.accepted:
+                waiting += 1
+            else:
+                self._lost(run)
+        return waiting
+
+    def adopt(self, former: Assignee, session: Assignee, fences: Iterable[tuple[str, int, int]]) -> frozenset[tuple[str, int, int]]:
+        """Let a session go on with these attempts of a former one; returns which are still wanted. The others are lost."""
+        self._sessions.pop(former.id, None)
+        self._obey(self._scheduler.disconnect(former.id, time.monotonic()))
+        wanted = set()
+        for fence in fences:
+            found = self._held(former, *fence)
+            if found is not None:
+                found[1].session = session.id
+                wanted.add(fence)
+        self.lose(former)
+        return frozenset(wanted)
+
+    def lose(self, session: Assignee) -> None:
+        """Give up what waited for a session's runner."""
+        for run, _ in self._given_to(session.id):
             self._lost(run)
+
+    def _given_to(self, session: str) -> list[tuple[Run, Attempt]]:
+        live = [(run, run.attempt) for run in self.runs.values()]
+        return [(run, attempt) for run, attempt in live if attempt is not None and attempt.session == session]
 
     def replied(self, session: Assignee, run_id: str, number: int, token: int, *, accepted: bool) -> None:
         """Note that a runner took or refused an attempt."""
@@ -217,14 +251,15 @@ class Dispatch:
 
     def progressed(
         self, session: Assignee, run_id: str, number: int, token: int, *, side_effects: SideEffects, done: int, total: int
-    ) -> None:
-        """Note how far an attempt is."""
+    ) -> bool:
+        """Note how far an attempt is; false when it is not wanted any more."""
         found = self._held(session, run_id, number, token)
         if found is not None:
             run, attempt = found
             attempt.side_effects = max(attempt.side_effects, side_effects)
             if total or done:
                 run.sink.progress(run, done, total)
+        return found is not None
 
     def given(self, session: Assignee, run_id: str, number: int, token: int) -> Run | None:
         """Return the run whose newest attempt has this fence, if this session has it."""
@@ -243,6 +278,11 @@ class Dispatch:
         if found is None:
             return
         run, attempt = found
+        if done.state is State.LOST:
+            attempt.side_effects = max(attempt.side_effects, done.side_effects)
+            session.release(run, attempt)
+            self._lost(run)
+            return
         attempt.state = done.state
         attempt.side_effects = done.side_effects
         attempt.reason = done.error.reason if done.error is not None else ""
@@ -329,7 +369,7 @@ class Dispatch:
     def _lost(self, run: Run) -> None:
         attempt = run.attempts[-1]
         attempt.state, attempt.reason = State.LOST, "RUNNER_LOST"
-        if attempt.side_effects is not SideEffects.NONE:
+        if attempt.side_effects is not SideEffects.NONE and not self._is_idempotent(run.request.action):
             self._end(run, _unfinished(State.LOST, RunLost(), attempt.side_effects))
         elif attempt.accepted and run.request.replay is Replay.NONE:
             self._end(run, _unfinished(State.LOST, RunnerLost(), attempt.side_effects))
@@ -352,16 +392,6 @@ class Dispatch:
         log.info("run.retried", extra={"run": run.id, "attempt": attempt.number, "reason": attempt.reason})
         self.enqueue(run)
         run.changed()
-
-
-def _job(run: Run) -> Job:
-    request, turn = run.request, run.request.turn
-    unwilling = frozenset(attempt.session for attempt in run.attempts if not attempt.accepted)
-    return Job(
-        run=run.id, tenant=run.tenant, size_bytes=request.size_bytes, avoid=unwilling, priority=turn.priority, prefer=turn.prefer,
-        need=Need(request.action, request.min_containment, request.zone, turn.pool, turn.require),
-        concurrency=turn.concurrency, rates=turn.rates,
-    )  # fmt: skip
 
 
 def _unfinished(state: State, error: TransomError, side_effects: SideEffects) -> Done:

@@ -101,6 +101,11 @@ class Offers:
         """Return an action that is or was offered."""
         return self._actions.get(name)
 
+    def is_idempotent(self, name: str) -> bool:
+        """Whether an action may be started again although it may have had an effect."""
+        action = self.find(name)
+        return action is not None and action.idempotent
+
     def offered(self) -> list[Action]:
         """List the actions that connected runners offer, by name."""
         names = sorted(frozenset[str]().union(*self._sessions.values()))

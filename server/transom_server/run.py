@@ -18,7 +18,7 @@ from transom_wire.encoding import Bytes
 from transom_wire.errors import TransomError
 
 from transom_server.payload import Payload
-from transom_server.scheduling.job import Concurrency, Label, Rate
+from transom_server.scheduling.job import Concurrency, Job, Label, Need, Rate
 
 
 class State(IntEnum):
@@ -305,6 +305,16 @@ class Run:
     def ended(self) -> bool:
         """Whether the run has its outcome."""
         return self.outcome is not None
+
+    def job(self) -> Job:
+        """Describe the run as the scheduler may know it."""
+        request, turn = self.request, self.request.turn
+        unwilling = frozenset(attempt.session for attempt in self.attempts if not attempt.accepted)
+        return Job(
+            run=self.id, tenant=self.tenant, size_bytes=request.size_bytes, avoid=unwilling, priority=turn.priority, prefer=turn.prefer,
+            need=Need(request.action, request.min_containment, request.zone, turn.pool, turn.require),
+            concurrency=turn.concurrency, rates=turn.rates,
+        )  # fmt: skip
 
     def time_left_s(self) -> float:
         """Seconds until the deadline; may be negative."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import logging
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 
 from google.protobuf.duration_pb2 import Duration
@@ -17,7 +19,7 @@ from transom.runners.v1 import session_pb2
 from transom.runners.v1.runner_service_pb2 import RunnerItem, ServerItem, SessionResponse
 from transom.runs.v1 import run_pb2, transfer_pb2
 from transom_wire.encoding import Bytes, boxed, framed, tag, varint
-from transom_wire.errors import InvalidRequest
+from transom_wire.errors import InvalidRequest, TransomError
 from transom_wire.limits import ASSIGN_INLINE_BYTES, ASSIGN_INLINE_QUEUED_BYTES, INLINE_BYTES, MIB
 from transom_wire.outbox import Outbox, OutboxFull
 from transom_wire.status import from_status
@@ -42,17 +44,34 @@ PARAMETERS = tag(session_pb2.Assign, "parameters")
 INLINE_RESULT = tag(session_pb2.Assign, "inline_result_bytes")
 INLINE = tag(session_pb2.Assign, "inline_documents")
 ACCEPT_WITHIN = Duration(seconds=2)
-ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.DEADLINE_EXCEEDED})
+ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.DEADLINE_EXCEEDED, State.LOST})
+SPREAD_S = 1.0
+"""Runners open their next session within this time of a Goodbye."""
+
+Key = tuple[str, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often both ends speak, and how long silence, absence and age are borne."""
+
+    heartbeat_every_s: float
+    dead_after_s: float
+    kill_after_s: float
+    resume_grace_s: float
+    max_session_age_s: float
 
 
 class RunnerSession:
     """One runner's control stream. Nothing here waits, except the writer for items and the watch for silence."""
 
-    def __init__(self, runner: str, hello: session_pb2.Hello, dispatch: Dispatch, *, beat_s: float, dead_s: float, kill_s: float) -> None:
+    def __init__(self, runner: str, hello: session_pb2.Hello, dispatch: Dispatch, pace: Pace) -> None:
         if hello.protocol != PROTOCOL:
             raise InvalidRequest("this server speaks version 1 of the session protocol; install a runner that does")
         self.id = secrets.token_hex(8)
         self.runner = runner
+        self.boot_id = hello.boot_id
+        self.resume_token = secrets.token_bytes(16)
         self.hostname = hello.hostname[:253]
         self.pool = hello.pool[:63]
         self.software = hello.software[:63]
@@ -67,13 +86,17 @@ class RunnerSession:
         self.running = 0
         self.heard_at = time.time()
         self.outbox: Outbox[list[Bytes]] = Outbox(max_items=65_536, max_bytes=64 * MIB)
-        self._unread = asyncio.Event()
+        self._faulty = asyncio.Event()
+        self._fault: TransomError = InvalidRequest("items are not read; the session is dropped")
         self._dispatch = dispatch
-        self._heard = self._spoke = time.monotonic()
-        self._beat_s, self._dead_s = beat_s, dead_s
-        self._kill_after = Duration(nanos=int(kill_s * 1e9))
+        self._heard = self._spoke = self._opened = time.monotonic()
+        self._leaves_at = 0.0
+        self._pace = pace
+        self._beat_s, self._dead_s = pace.heartbeat_every_s, pace.dead_after_s
+        self._kill_after = _duration(pace.kill_after_s)
         self._sequence = 0
         self._processed = 1  # Hello
+        self._before: tuple[bytes, int] | None = None
         self.greeting: list[RunnerItem] = []
 
     @property
@@ -83,12 +106,35 @@ class RunnerSession:
 
     # What the runner is told.
 
-    def welcome(self) -> None:
-        """Accept the session."""
-        beat, dead = Duration(), Duration()
-        beat.FromMilliseconds(int(self._beat_s * 1000))
-        dead.FromMilliseconds(int(self._dead_s * 1000))
-        self._put(ServerItem(welcome=session_pb2.Welcome(session=self.id, heartbeat_every=beat, dead_after=dead)))
+    def welcome(self, keep: Collection[Key] = (), abandon: Collection[Key] = (), *, resumes: tuple[bytes, int] | None = None) -> None:
+        """Accept the session.
+
+        Args:
+            keep: Attempts that it goes on with.
+            abandon: Attempts that the runner must end.
+            resumes: The token of the session before, and how many of its items were processed.
+        """
+        self._before = resumes
+        pace = self._pace
+        welcome = session_pb2.Welcome(
+            session=self.id, heartbeat_every=_duration(pace.heartbeat_every_s), dead_after=_duration(pace.dead_after_s),
+            resume_token=self.resume_token, resumed=resumes is not None, keep=_fences(keep), abandon=_fences(abandon),
+            resumed_ack=resumes[1] if resumes else 0, resume_grace=_duration(pace.resume_grace_s),
+            max_session_age=_duration(pace.max_session_age_s),
+        )  # fmt: skip
+        self._put(ServerItem(welcome=welcome), urgent=True)
+
+    def resumed_by(self, hello: session_pb2.Hello) -> tuple[bytes, int] | None:
+        """Return the token with which this Hello goes on, if it may, and how many items of that token's session were processed.
+
+        A runner that never heard our Welcome may come with the token before ours.
+        """
+        if hello.boot_id != self.boot_id:
+            return None
+        for known in ((self.resume_token, self._processed), self._before):
+            if known is not None and hmac.compare_digest(known[0], hello.resume_token):
+                return known
+        return None
 
     def assign(self, run: Run, attempt: Attempt) -> None:
         """Give the runner an attempt; small documents ride along."""
@@ -132,10 +178,14 @@ class RunnerSession:
         self._queue([boxed(RELEASE, boxed(RELEASED, fence))], rides=True)
 
     def goodbye(self, spread_s: float) -> None:
-        """Tell the runner that this server goes away."""
-        spread = Duration()
-        spread.FromMilliseconds(int(spread_s * 1000))
-        self._put(ServerItem(goodbye=session_pb2.Goodbye(spread=spread)))
+        """Tell the runner that this session ends, and give it nothing more: the next one takes over what is in flight."""
+        self._dispatch.drain_session(self)
+        self._put(ServerItem(goodbye=session_pb2.Goodbye(spread=_duration(spread_s))))
+
+    def fail(self, fault: TransomError) -> None:
+        """End the session with an error."""
+        self._fault = fault
+        self._faulty.set()
 
     def _put(self, item: ServerItem, *, urgent: bool = False) -> None:
         self._queue([item.SerializeToString()], urgent=urgent)
@@ -145,7 +195,7 @@ class RunnerSession:
         try:
             self.outbox.put(framed(ITEMS, parts), size_bytes, urgent=urgent, rides=rides)
         except OutboxFull:
-            self._unread.set()
+            self._faulty.set()
 
     def envelope(self, items: list[list[Bytes]]) -> bytes:
         """Number items and acknowledge what was processed; the bytes of documents are copied here, once."""
@@ -156,6 +206,18 @@ class RunnerSession:
         return b"".join([head, *[part for item in items for part in item]])
 
     # What the runner says.
+
+    def check(self, sequence: int, ack: int) -> None:
+        """Check the numbers of an envelope.
+
+        Raises:
+            InvalidRequest: It is not the next one, or acknowledges what was never sent.
+        """
+        if sequence != self._processed + 1 or ack > self._sequence:
+            raise InvalidRequest("an envelope is not the next one, or acknowledges what was never sent")
+        if ack:
+            # The runner has our Welcome, and so our token.
+            self._before = None
 
     def handle(self, items: Iterable[RunnerItem], data: memoryview | None = None) -> None:
         """Act on what the runner sent; `data` is the bytes of a result if they were taken out of the only item."""
@@ -173,15 +235,25 @@ class RunnerSession:
             elif kind == "credit":
                 self._dispatch.credit(self, item.credit.total_attempts, item.credit.total_bytes)
             elif kind == "progress":
-                progress = item.progress
-                effects = _effects(progress.side_effects)
-                self._dispatch.progressed(self, *_key(progress.fence), side_effects=effects, done=progress.done, total=progress.total)
+                self._progressed(item.progress)
             elif kind == "heartbeat":
                 self.running = item.heartbeat.running
             elif kind == "drain":
                 self.draining = True
                 self._dispatch.drain_session(self)
                 self._put(ServerItem(barrier=session_pb2.DrainBarrier()))
+            elif kind == "hello":
+                raise InvalidRequest("a session begins with Hello, once")
+
+    def _progressed(self, progress: session_pb2.AttemptProgress) -> None:
+        effects = _effects(progress.side_effects)
+        wanted = self._dispatch.progressed(self, *_key(progress.fence), side_effects=effects, done=progress.done, total=progress.total)
+        if effects is SideEffects.NONE or progress.total:
+            return
+        # The runner waits for our ack before the effect; it must not start what is not wanted any more.
+        if not wanted:
+            self._put(ServerItem(revoke=session_pb2.Revoke(fence=progress.fence)), urgent=True)
+        self._put(ServerItem(heartbeat=session_pb2.Heartbeat()), urgent=True)
 
     def _result(self, result: session_pb2.AttemptResult, data: memoryview | None) -> None:
         run_id, number, token = _key(result.fence)
@@ -201,7 +273,7 @@ class RunnerSession:
         """Say something when nothing else was said, and return once the runner has been silent for too long.
 
         Raises:
-            InvalidRequest: The runner does not read what it is sent.
+            TransomError: The runner does not read what it is sent, or the session is to end for another reason.
         """
         while True:
             now = time.monotonic()
@@ -209,10 +281,22 @@ class RunnerSession:
                 return
             if now - self._spoke >= self._beat_s * 0.9:
                 self._put(ServerItem(heartbeat=session_pb2.Heartbeat()), urgent=True)
+            self._age(now)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(self._beat_s, self._dead_s) / 5):
-                    await self._unread.wait()
-                raise InvalidRequest("items are not read; the session is dropped")
+                    await self._faulty.wait()
+                raise self._fault
+
+    def _age(self, now: float) -> None:
+        """Ask the runner for a new session once this one is old, and end it if none comes."""
+        limit_s = self._pace.max_session_age_s
+        if not limit_s or now < self._opened + limit_s:
+            return
+        if not self._leaves_at:
+            self._leaves_at = now + SPREAD_S + self._pace.resume_grace_s
+            self.goodbye(SPREAD_S)
+        elif now >= self._leaves_at:
+            self.outbox.close()
 
 
 class Sessions:
@@ -223,11 +307,9 @@ class Sessions:
         self.cordoned: set[str] = set()
         """Runners that operators have cordoned: it holds for whatever session they open, as long as this server runs."""
 
-    def add(self, session: RunnerSession) -> RunnerSession | None:
-        """Add a session; returns the one that it supersedes."""
-        older = self.by_runner.get(session.runner)
+    def add(self, session: RunnerSession) -> None:
+        """Add a session, in the place of an older one."""
         self.by_runner[session.runner] = session
-        return older
 
     def remove(self, session: RunnerSession) -> None:
         """Forget a session, unless it was superseded."""
@@ -251,8 +333,18 @@ def _fence(run: Run, attempt: Attempt) -> session_pb2.Fence:
     return session_pb2.Fence(run=run.id, attempt=attempt.number, token=attempt.token)
 
 
-def _key(fence: session_pb2.Fence) -> tuple[str, int, int]:
+def _key(fence: session_pb2.Fence) -> Key:
     return fence.run, fence.attempt, fence.token
+
+
+def _fences(keys: Iterable[Key]) -> list[session_pb2.Fence]:
+    return [session_pb2.Fence(run=run, attempt=attempt, token=token) for run, attempt, token in keys]
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromMicroseconds(int(seconds * 1e6))
+    return duration
 
 
 def piece_of(chunk: transfer_pb2.ResultChunk, attempt: int, data: memoryview | None = None) -> Piece:

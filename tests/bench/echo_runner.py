@@ -22,7 +22,7 @@ from transom_runner.transfer import Bulk
 from transom_wire.channel import client_options
 from transom_wire.credentials import channel_credentials
 from transom_wire.encoding import Bytes, Peel, boxed, framed, tag, varint
-from transom_wire.limits import INLINE_BYTES, MIB
+from transom_wire.limits import MIB
 from transom_wire.outbox import Outbox
 
 from bench.child import run, say, tls, until_end_of_input
@@ -132,13 +132,10 @@ class EchoRunner:
             size += len(data)
         self._count(assign)
         result, ended = framed(ITEMS, framed(RESULT, parts)), _ended(fence, len(documents))
-        if size <= INLINE_BYTES:
-            # One message says all.
-            self._outbox.put([_accepted(fence), *result, ended], size)
-        else:
-            self._outbox.put([_accepted(fence)])
-            self._outbox.put(result, size)
-            self._outbox.put([ended])
+        # One message says all where the result is small; each is an item with a number of its own.
+        self._outbox.put([_accepted(fence)])
+        self._outbox.put(result, size)
+        self._outbox.put([ended])
 
     async def _transfer(self, assign: session_pb2.Assign) -> None:
         """Fetch a document and push it, each chunk as soon as it is here and there is credit."""

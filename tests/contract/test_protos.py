@@ -20,6 +20,8 @@ FIELDS: list[FieldDescriptor] = [
 STORED_CLASSES = {privacy_pb2.DATA_CLASS_PUBLIC, privacy_pb2.DATA_CLASS_INTERNAL, privacy_pb2.DATA_CLASS_PERSONAL}
 IDENTIFIERS = {"transom.runners.v1.Hello.boot_id", "transom.runs.v1.Accepted.token", "transom.runs.v1.AttachRun.token"}
 """Bytes that are taken from no document."""
+SECRETS = {"transom.runners.v1.Hello.resume_token", "transom.runners.v1.Welcome.resume_token"}
+"""Bytes that let their holder in."""
 
 
 def test_the_walk_sees_every_field_and_the_listener_every_service() -> None:
@@ -48,8 +50,14 @@ def test_what_may_be_stored_is_neither_content_nor_a_credential() -> None:
 
 
 def test_bytes_on_the_wire_are_content_unless_they_are_named_here() -> None:
-    raw = [field for field in FIELDS if field.type == field.TYPE_BYTES and field.full_name not in IDENTIFIERS]
+    raw = [field for field in FIELDS if field.type == field.TYPE_BYTES and field.full_name not in IDENTIFIERS | SECRETS]
     assert [field.full_name for field in raw if rule(field).data_class != privacy_pb2.DATA_CLASS_CONTENT] == []
+    secret = {
+        field.full_name
+        for field in FIELDS
+        if field.type == field.TYPE_BYTES and rule(field).data_class == privacy_pb2.DATA_CLASS_CREDENTIAL
+    }
+    assert secret == SECRETS
 
 
 @pytest.mark.parametrize(

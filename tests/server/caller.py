@@ -118,9 +118,8 @@ class Caller:
             await self._news.wait_for(lambda: self.closed)
         return from_rpc_error(self.error) if self.error is not None else None
 
-    async def upload(self, tag: int, data: bytes, *, pass_number: int = 0) -> None:
-        """Send the run's only document, within the credit."""
-        sent = 0
+    async def upload(self, tag: int, data: bytes, *, pass_number: int = 0, sent: int = 0) -> None:
+        """Send the run's only document, or what follows after what was sent, within the credit."""
         while sent < len(data):
             async with asyncio.timeout(WITHIN_S), self._news:
                 await self._news.wait_for(lambda at=sent: self._room(tag, pass_number) > at or self.closed)

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from transom.plugins.v1 import action_pb2
 from transom.runners.v1 import runner_service_pb2 as wire
 from transom.runners.v1 import session_pb2
 from transom.runs.v1 import run_pb2
@@ -15,12 +16,17 @@ from transom_wire.status import from_rpc_error
 
 from server.caller import Caller, calling, spec
 from server.site import WITHIN_S
-from server.world import FakeRunner, World, echo, hang, piece, refuse, silent
+from server.world import ECHO, FakeRunner, World, echo, hang, piece, refuse, silent
 
 SUCCEEDED = run_pb2.RUN_STATE_SUCCEEDED
 LOST = run_pb2.RUN_STATE_LOST
 FAILED = run_pb2.RUN_STATE_FAILED
 POSSIBLE = run_pb2.SIDE_EFFECTS_POSSIBLE
+
+
+ONCE = action_pb2.Action()
+ONCE.CopyFrom(ECHO)
+ONCE.idempotent = False
 
 
 async def take(runner: FakeRunner, assign: session_pb2.Assign) -> None:
@@ -164,8 +170,8 @@ async def test_a_run_that_may_have_had_an_effect_is_not_tried_again(world: World
         await runner.accept(assign)
         await progress(runner, assign, side_effects=said, done=1)
 
-    async with calling(world) as caller, world.runner(hang, attempts=0):
-        async with world.runner(act, who=world.issue("other", "runner/other")):
+    async with calling(world) as caller, world.runner(hang, attempts=0, actions=(ONCE,)):
+        async with world.runner(act, who=world.issue("other", "runner/other"), actions=(ONCE,)):
             await caller.start_inline(1, b"x")
             await caller.wait(1, "progress")
         outcome = await caller.outcome(1)
@@ -181,10 +187,24 @@ async def test_a_possible_effect_is_never_unsaid(world: World) -> None:
         await progress(runner, assign, done=1)
 
     async with calling(world) as caller:
-        async with world.runner(act):
+        async with world.runner(act, actions=(ONCE,)):
             await caller.start_inline(1, b"x")
             await caller.wait(1, "progress")
         assert (await caller.failure(1)).reason == "RUN_LOST"
+
+
+async def test_a_run_of_an_idempotent_action_is_tried_again_whatever_it_did(world: World) -> None:
+    async def act(runner: FakeRunner, assign: session_pb2.Assign) -> None:
+        await runner.accept(assign)
+        await progress(runner, assign, side_effects=POSSIBLE, done=1)
+
+    async with calling(world) as caller:
+        async with world.runner(act):
+            await caller.start_inline(1, b"x")
+            await caller.wait(1, "progress")
+        async with world.runner():
+            outcome = await caller.outcome(1)
+    assert (outcome.state, len(outcome.attempts)) == (SUCCEEDED, 2)
 
 
 async def test_attempts_are_bounded(world: World) -> None:

@@ -44,7 +44,7 @@ class World(Site):
 
     def __init__(self, state: Path, **settings: Any) -> None:
         super().__init__(state)
-        self.config = Config(state=str(state), **{"port": 0, "drain_s": 2.0, **settings})
+        self.config = Config(state=str(state), **{"port": 0, "drain_s": 2.0, "resume_grace_s": 0.0, **settings})
         self.app = App(self.config)
 
     @property
@@ -84,6 +84,8 @@ class FakeRunner:
         self.ended = asyncio.Event()
         self.assigned: asyncio.Queue[session_pb2.Assign] = asyncio.Queue()
         self.heard: asyncio.Queue[wire.ServerItem] = asyncio.Queue()
+        self.said = self.ack = 0
+        self.acknowledged: asyncio.Queue[int] = asyncio.Queue()
         self._done = 0
         # Many writers on one stream hang it.
         self._writing = asyncio.Lock()
@@ -99,6 +101,7 @@ class FakeRunner:
             while (response := await self.call.read()) is not grpc.aio.EOF:
                 for item in response.items:
                     self._hear(item)
+                self.acknowledged.put_nowait(response.ack)
         finally:
             self.ended.set()
 
@@ -120,6 +123,12 @@ class FakeRunner:
                 if item.HasField(kind):
                     return getattr(item, kind)
 
+    async def hear_ack(self, count: int) -> None:
+        """Wait until so many of our items are acknowledged."""
+        async with asyncio.timeout(WITHIN_S):
+            while await self.acknowledged.get() < count:
+                pass
+
     async def assignment(self) -> session_pb2.Assign:
         async with asyncio.timeout(WITHIN_S):
             return await self.assigned.get()
@@ -139,7 +148,8 @@ class FakeRunner:
 
     async def say(self, *items: wire.RunnerItem) -> None:
         async with self._writing:
-            await self.call.write(wire.SessionRequest(items=items))
+            first, self.said = self.said + 1, self.said + len(items)
+            await self.call.write(wire.SessionRequest(sequence=first, ack=self.ack, items=items))
 
     async def leave(self) -> None:
         for task in self._tasks:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -15,6 +14,7 @@ from transom_wire.encoding import framed, tag
 from transom_wire.errors import DeadlineExceeded, InvalidRequest, RunUnknown
 from transom_wire.limits import PUSH_WINDOW_BYTES
 
+from transom_server.breaks import Breaks
 from transom_server.budget import Budget
 from transom_server.dispatch import Dispatch
 from transom_server.identity.caller import PEER
@@ -22,7 +22,7 @@ from transom_server.ledger.book import Ledger
 from transom_server.metrics import Metrics
 from transom_server.offers import Offers
 from transom_server.run import Run
-from transom_server.sessions import RunnerSession, Sessions, piece_of
+from transom_server.sessions import Pace, RunnerSession, Sessions, piece_of
 
 log = logging.getLogger(__name__)
 
@@ -31,15 +31,6 @@ HELLO_WITHIN_S = 10.0
 CHUNKS = tag(runner_service_pb2.FetchDocumentResponse, "chunks")
 DATA = tag(transfer_pb2.DocumentChunk, "data")
 ITEMS = tag(runner_service_pb2.SessionResponse, "items")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How often both ends speak, and how long silence is borne."""
-
-    heartbeat_every_s: float
-    dead_after_s: float
-    kill_after_s: float
 
 
 class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
@@ -54,45 +45,46 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
         self._offers = offers
         self._ledger = ledger
         self._pace = pace
+        self._breaks = Breaks(dispatch, sessions, pace.resume_grace_s)
         metrics.sessions.set_function(lambda: len(sessions.by_runner))
 
     async def Session(self, request_iterator: AsyncIterator[Any], context: Context) -> None:  # type: ignore[override]  # it writes, and so yields nothing
-        """Serve one runner until it leaves, falls silent, or is superseded."""
-        session = await self._greet(request_iterator)
-        self._connected(session)
+        """Serve one runner until it leaves, falls silent, is superseded, or breaks the rules."""
+        session, hello = await self._greet(request_iterator)
+        self._breaks.join(session, hello)
+        may_return = True
         tasks = [
             asyncio.create_task(_write(session, context), name="session writer"),
             asyncio.create_task(_read(session, request_iterator), name="session reader"),
             asyncio.create_task(session.watch(), name="session watch"),
         ]
         try:
+            self._connected(session)
             finished, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in finished:
                 task.result()
+            # A runner that has drained says so by half-closing.
+            may_return = not (session.draining and tasks[1] in finished)
+        except InvalidRequest:
+            may_return = False
+            raise
         finally:
             for task in tasks:
                 task.cancel()
-            self._disconnected(session)
+            self._disconnected(session, may_return=may_return)
 
-    async def _greet(self, requests: AsyncIterator[Any]) -> RunnerSession:
+    async def _greet(self, requests: AsyncIterator[Any]) -> tuple[RunnerSession, session_pb2.Hello]:
         async with asyncio.timeout(HELLO_WITHIN_S):
             async for request, _ in requests:
-                if len(request.items) == 0 or not request.items[0].HasField("hello"):
+                if request.sequence != 1 or len(request.items) == 0 or not request.items[0].HasField("hello"):
                     break
-                pace = self._pace
-                session = RunnerSession(
-                    PEER.get().name, request.items[0].hello, self._dispatch,
-                    beat_s=pace.heartbeat_every_s, dead_s=pace.dead_after_s, kill_s=pace.kill_after_s,
-                )  # fmt: skip
-                session.welcome()
+                hello = request.items[0].hello
+                session = RunnerSession(PEER.get().name, hello, self._dispatch, self._pace)
                 session.greeting = list(request.items[1:])
-                return session
+                return session, hello
         raise InvalidRequest("the first item of a session must be Hello")
 
     def _connected(self, session: RunnerSession) -> None:
-        older = self._sessions.add(session)
-        if older is not None:
-            older.outbox.close()
         self._offers.add(session.id, session.actions)
         self._dispatch.connect(session, session.offer)
         if session.runner in self._sessions.cordoned:
@@ -101,10 +93,10 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
         session.handle(session.greeting)
         log.info("session.opened", extra={"runner": session.runner, "session": session.id, "hostname": session.hostname})
 
-    def _disconnected(self, session: RunnerSession) -> None:
+    def _disconnected(self, session: RunnerSession, *, may_return: bool) -> None:
         self._sessions.remove(session)
         self._offers.remove(session.id)
-        self._dispatch.disconnect(session)
+        self._breaks.leave(session, may_return=may_return)
         self._ledger.note_runner(session)
         log.info("session.closed", extra={"runner": session.runner, "session": session.id})
 
@@ -197,4 +189,5 @@ async def _write(session: RunnerSession, context: Context) -> None:
 
 async def _read(session: RunnerSession, requests: AsyncIterator[Any]) -> None:
     async for request, data in requests:
+        session.check(request.sequence, request.ack)
         session.handle(request.items, data)

@@ -31,7 +31,7 @@ from transom.runs.v1 import run_pb2 as transom_dot_runs_dot_v1_dot_run__pb2
 from transom.runs.v1 import transfer_pb2 as transom_dot_runs_dot_v1_dot_transfer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n transom/runners/v1/session.proto\x12\x12transom.runners.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\x1a\x1ftransom/plugins/v1/action.proto\x1a transom/privacy/v1/privacy.proto\x1a\x19transom/runs/v1/run.proto\x1a\x1etransom/runs/v1/transfer.proto\"L\n\x05\x46\x65nce\x12\x13\n\x03run\x18\x01 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x17\n\x07\x61ttempt\x18\x02 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12\x15\n\x05token\x18\x03 \x01(\x06\x42\x06\xaa\x86\x19\x02\x08\x02\"\xe7\x02\n\x05Hello\x12\x18\n\x08protocol\x18\x01 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12\x17\n\x07\x62oot_id\x18\x02 \x01(\x0c\x42\x06\xaa\x86\x19\x02\x08\x02\x12\x18\n\x08software\x18\x03 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x18\n\x08hostname\x18\x04 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x14\n\x04pool\x18\x05 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12=\n\x06labels\x18\x06 \x03(\x0b\x32%.transom.runners.v1.Hello.LabelsEntryB\x06\xaa\x86\x19\x02\x08\x02\x12\x33\n\x07\x61\x63tions\x18\x07 \x03(\x0b\x32\x1a.transom.plugins.v1.ActionB\x06\xaa\x86\x19\x02\x08\x02\x12>\n\x0b\x63ontainment\x18\x08 \x01(\x0e\x32!.transom.runs.v1.ContainmentLevelB\x06\xaa\x86\x19\x02\x08\x02\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x95\x01\n\x07Welcome\x12\x17\n\x07session\x18\x01 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12:\n\x0fheartbeat_every\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\x12\x35\n\ndead_after\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\"[\n\x06\x43redit\x12\x14\n\x04pool\x18\x01 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x1e\n\x0etotal_attempts\x18\x02 \x01(\x04\x42\x06\xaa\x86\x19\x02\x08\x02\x12\x1b\n\x0btotal_bytes\x18\x03 \x01(\x04\x42\x06\xaa\x86\x19\x02\x08\x02\"\x90\x03\n\x06\x41ssign\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\x12\x16\n\x06\x61\x63tion\x18\x02 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x33\n\nparameters\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructB\x06\xaa\x86\x19\x02\x08\x04\x12\x38\n\tdocuments\x18\x04 \x03(\x0b\x32\x1d.transom.runs.v1.DocumentSpecB\x06\xaa\x86\x19\x02\x08\x02\x12 \n\x10inline_documents\x18\x05 \x03(\x0c\x42\x06\xaa\x86\x19\x02\x08\x04\x12\x34\n\ttime_left\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\x12\x38\n\raccept_within\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\x12\x16\n\x06tenant\x18\x08 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12#\n\x13inline_result_bytes\x18\t \x01(\x04\x42\x06\xaa\x86\x19\x02\x08\x02\"\x86\x01\n\x0c\x41ttemptReply\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\x12\x18\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x42\x06\xaa\x86\x19\x02\x08\x02\x12*\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusB\x06\xaa\x86\x19\x02\x08\x02\"\xac\x01\n\x0f\x41ttemptProgress\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\x12:\n\x0cside_effects\x18\x02 \x01(\x0e\x32\x1c.transom.runs.v1.SideEffectsB\x06\xaa\x86\x19\x02\x08\x02\x12\x14\n\x04\x64one\x18\x03 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12\x15\n\x05total\x18\x04 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\"w\n\rAttemptResult\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\x12\x34\n\x06\x63hunks\x18\x02 \x03(\x0b\x32\x1c.transom.runs.v1.ResultChunkB\x06\xaa\x86\x19\x02\x08\x04\"\x8e\x03\n\x0b\x41ttemptDone\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32\x19.transom.runs.v1.RunStateB\x06\xaa\x86\x19\x02\x08\x02\x12*\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusB\x06\xaa\x86\x19\x02\x08\x02\x12:\n\x0cside_effects\x18\x04 \x01(\x0e\x32\x1c.transom.runs.v1.SideEffectsB\x06\xaa\x86\x19\x02\x08\x02\x12\x33\n\x08\x65vidence\x18\x05 \x01(\x0b\x32\x19.transom.runs.v1.EvidenceB\x06\xaa\x86\x19\x02\x08\x02\x12\x15\n\x05parts\x18\x06 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12\x15\n\x05pages\x18\x07 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12\x1c\n\x0cpages_failed\x18\x08 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12\x32\n\x07running\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\"x\n\rCancelAttempt\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\x12\x35\n\nkill_after\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\"B\n\x0eReleaseAttempt\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\":\n\x06Revoke\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\"\r\n\x0bRunnerDrain\"\x0e\n\x0c\x44rainBarrier\"<\n\x07Goodbye\x12\x31\n\x06spread\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\"w\n\tHeartbeat\x12\x17\n\x07running\x18\x01 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12\x1c\n\x0cmemory_bytes\x18\x02 \x01(\x04\x42\x06\xaa\x86\x19\x02\x08\x02\x12\x33\n\x08loop_lag\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n transom/runners/v1/session.proto\x12\x12transom.runners.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\x1a\x1ftransom/plugins/v1/action.proto\x1a transom/privacy/v1/privacy.proto\x1a\x19transom/runs/v1/run.proto\x1a\x1etransom/runs/v1/transfer.proto\"L\n\x05\x46\x65nce\x12\x13\n\x03run\x18\x01 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x17\n\x07\x61ttempt\x18\x02 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12\x15\n\x05token\x18\x03 \x01(\x06\x42\x06\xaa\x86\x19\x02\x08\x02\"Z\n\x08InFlight\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\x12\x1c\n\x0cresult_ready\x18\x02 \x01(\x08\x42\x06\xaa\x86\x19\x02\x08\x02\"\xbe\x03\n\x05Hello\x12\x18\n\x08protocol\x18\x01 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12\x17\n\x07\x62oot_id\x18\x02 \x01(\x0c\x42\x06\xaa\x86\x19\x02\x08\x02\x12\x18\n\x08software\x18\x03 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x18\n\x08hostname\x18\x04 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x14\n\x04pool\x18\x05 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12=\n\x06labels\x18\x06 \x03(\x0b\x32%.transom.runners.v1.Hello.LabelsEntryB\x06\xaa\x86\x19\x02\x08\x02\x12\x33\n\x07\x61\x63tions\x18\x07 \x03(\x0b\x32\x1a.transom.plugins.v1.ActionB\x06\xaa\x86\x19\x02\x08\x02\x12>\n\x0b\x63ontainment\x18\x08 \x01(\x0e\x32!.transom.runs.v1.ContainmentLevelB\x06\xaa\x86\x19\x02\x08\x02\x12\x1c\n\x0cresume_token\x18\t \x01(\x0c\x42\x06\xaa\x86\x19\x02\x08\x05\x12\x37\n\tin_flight\x18\n \x03(\x0b\x32\x1c.transom.runners.v1.InFlightB\x06\xaa\x86\x19\x02\x08\x02\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc3\x03\n\x07Welcome\x12\x17\n\x07session\x18\x01 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12:\n\x0fheartbeat_every\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\x12\x35\n\ndead_after\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\x12\x1c\n\x0cresume_token\x18\x04 \x01(\x0c\x42\x06\xaa\x86\x19\x02\x08\x05\x12\x17\n\x07resumed\x18\x05 \x01(\x08\x42\x06\xaa\x86\x19\x02\x08\x02\x12/\n\x04keep\x18\x06 \x03(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\x12\x32\n\x07\x61\x62\x61ndon\x18\x07 \x03(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\x12\x1b\n\x0bresumed_ack\x18\x08 \x01(\x04\x42\x06\xaa\x86\x19\x02\x08\x02\x12\x37\n\x0cresume_grace\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\x12:\n\x0fmax_session_age\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\"[\n\x06\x43redit\x12\x14\n\x04pool\x18\x01 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x1e\n\x0etotal_attempts\x18\x02 \x01(\x04\x42\x06\xaa\x86\x19\x02\x08\x02\x12\x1b\n\x0btotal_bytes\x18\x03 \x01(\x04\x42\x06\xaa\x86\x19\x02\x08\x02\"\x90\x03\n\x06\x41ssign\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\x12\x16\n\x06\x61\x63tion\x18\x02 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12\x33\n\nparameters\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructB\x06\xaa\x86\x19\x02\x08\x04\x12\x38\n\tdocuments\x18\x04 \x03(\x0b\x32\x1d.transom.runs.v1.DocumentSpecB\x06\xaa\x86\x19\x02\x08\x02\x12 \n\x10inline_documents\x18\x05 \x03(\x0c\x42\x06\xaa\x86\x19\x02\x08\x04\x12\x34\n\ttime_left\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\x12\x38\n\raccept_within\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\x12\x16\n\x06tenant\x18\x08 \x01(\tB\x06\xaa\x86\x19\x02\x08\x02\x12#\n\x13inline_result_bytes\x18\t \x01(\x04\x42\x06\xaa\x86\x19\x02\x08\x02\"\x86\x01\n\x0c\x41ttemptReply\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\x12\x18\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x42\x06\xaa\x86\x19\x02\x08\x02\x12*\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusB\x06\xaa\x86\x19\x02\x08\x02\"\xac\x01\n\x0f\x41ttemptProgress\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\x12:\n\x0cside_effects\x18\x02 \x01(\x0e\x32\x1c.transom.runs.v1.SideEffectsB\x06\xaa\x86\x19\x02\x08\x02\x12\x14\n\x04\x64one\x18\x03 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12\x15\n\x05total\x18\x04 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\"w\n\rAttemptResult\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\x12\x34\n\x06\x63hunks\x18\x02 \x03(\x0b\x32\x1c.transom.runs.v1.ResultChunkB\x06\xaa\x86\x19\x02\x08\x04\"\x8e\x03\n\x0b\x41ttemptDone\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32\x19.transom.runs.v1.RunStateB\x06\xaa\x86\x19\x02\x08\x02\x12*\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusB\x06\xaa\x86\x19\x02\x08\x02\x12:\n\x0cside_effects\x18\x04 \x01(\x0e\x32\x1c.transom.runs.v1.SideEffectsB\x06\xaa\x86\x19\x02\x08\x02\x12\x33\n\x08\x65vidence\x18\x05 \x01(\x0b\x32\x19.transom.runs.v1.EvidenceB\x06\xaa\x86\x19\x02\x08\x02\x12\x15\n\x05parts\x18\x06 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12\x15\n\x05pages\x18\x07 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12\x1c\n\x0cpages_failed\x18\x08 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12\x32\n\x07running\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\"x\n\rCancelAttempt\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\x12\x35\n\nkill_after\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\"B\n\x0eReleaseAttempt\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\":\n\x06Revoke\x12\x30\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x19.transom.runners.v1.FenceB\x06\xaa\x86\x19\x02\x08\x02\"\r\n\x0bRunnerDrain\"\x0e\n\x0c\x44rainBarrier\"<\n\x07Goodbye\x12\x31\n\x06spread\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\"w\n\tHeartbeat\x12\x17\n\x07running\x18\x01 \x01(\rB\x06\xaa\x86\x19\x02\x08\x02\x12\x1c\n\x0cmemory_bytes\x18\x02 \x01(\x04\x42\x06\xaa\x86\x19\x02\x08\x02\x12\x33\n\x08loop_lag\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\x86\x19\x02\x08\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,6 +44,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FENCE'].fields_by_name['attempt']._serialized_options = b'\252\206\031\002\010\002'
   _globals['_FENCE'].fields_by_name['token']._loaded_options = None
   _globals['_FENCE'].fields_by_name['token']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_INFLIGHT'].fields_by_name['fence']._loaded_options = None
+  _globals['_INFLIGHT'].fields_by_name['fence']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_INFLIGHT'].fields_by_name['result_ready']._loaded_options = None
+  _globals['_INFLIGHT'].fields_by_name['result_ready']._serialized_options = b'\252\206\031\002\010\002'
   _globals['_HELLO_LABELSENTRY']._loaded_options = None
   _globals['_HELLO_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_HELLO'].fields_by_name['protocol']._loaded_options = None
@@ -62,12 +66,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO'].fields_by_name['actions']._serialized_options = b'\252\206\031\002\010\002'
   _globals['_HELLO'].fields_by_name['containment']._loaded_options = None
   _globals['_HELLO'].fields_by_name['containment']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_HELLO'].fields_by_name['resume_token']._loaded_options = None
+  _globals['_HELLO'].fields_by_name['resume_token']._serialized_options = b'\252\206\031\002\010\005'
+  _globals['_HELLO'].fields_by_name['in_flight']._loaded_options = None
+  _globals['_HELLO'].fields_by_name['in_flight']._serialized_options = b'\252\206\031\002\010\002'
   _globals['_WELCOME'].fields_by_name['session']._loaded_options = None
   _globals['_WELCOME'].fields_by_name['session']._serialized_options = b'\252\206\031\002\010\002'
   _globals['_WELCOME'].fields_by_name['heartbeat_every']._loaded_options = None
   _globals['_WELCOME'].fields_by_name['heartbeat_every']._serialized_options = b'\252\206\031\002\010\002'
   _globals['_WELCOME'].fields_by_name['dead_after']._loaded_options = None
   _globals['_WELCOME'].fields_by_name['dead_after']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_WELCOME'].fields_by_name['resume_token']._loaded_options = None
+  _globals['_WELCOME'].fields_by_name['resume_token']._serialized_options = b'\252\206\031\002\010\005'
+  _globals['_WELCOME'].fields_by_name['resumed']._loaded_options = None
+  _globals['_WELCOME'].fields_by_name['resumed']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_WELCOME'].fields_by_name['keep']._loaded_options = None
+  _globals['_WELCOME'].fields_by_name['keep']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_WELCOME'].fields_by_name['abandon']._loaded_options = None
+  _globals['_WELCOME'].fields_by_name['abandon']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_WELCOME'].fields_by_name['resumed_ack']._loaded_options = None
+  _globals['_WELCOME'].fields_by_name['resumed_ack']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_WELCOME'].fields_by_name['resume_grace']._loaded_options = None
+  _globals['_WELCOME'].fields_by_name['resume_grace']._serialized_options = b'\252\206\031\002\010\002'
+  _globals['_WELCOME'].fields_by_name['max_session_age']._loaded_options = None
+  _globals['_WELCOME'].fields_by_name['max_session_age']._serialized_options = b'\252\206\031\002\010\002'
   _globals['_CREDIT'].fields_by_name['pool']._loaded_options = None
   _globals['_CREDIT'].fields_by_name['pool']._serialized_options = b'\252\206\031\002\010\002'
   _globals['_CREDIT'].fields_by_name['total_attempts']._loaded_options = None
@@ -146,36 +168,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEARTBEAT'].fields_by_name['loop_lag']._serialized_options = b'\252\206\031\002\010\002'
   _globals['_FENCE']._serialized_start=269
   _globals['_FENCE']._serialized_end=345
-  _globals['_HELLO']._serialized_start=348
-  _globals['_HELLO']._serialized_end=707
-  _globals['_HELLO_LABELSENTRY']._serialized_start=662
-  _globals['_HELLO_LABELSENTRY']._serialized_end=707
-  _globals['_WELCOME']._serialized_start=710
-  _globals['_WELCOME']._serialized_end=859
-  _globals['_CREDIT']._serialized_start=861
-  _globals['_CREDIT']._serialized_end=952
-  _globals['_ASSIGN']._serialized_start=955
-  _globals['_ASSIGN']._serialized_end=1355
-  _globals['_ATTEMPTREPLY']._serialized_start=1358
-  _globals['_ATTEMPTREPLY']._serialized_end=1492
-  _globals['_ATTEMPTPROGRESS']._serialized_start=1495
-  _globals['_ATTEMPTPROGRESS']._serialized_end=1667
-  _globals['_ATTEMPTRESULT']._serialized_start=1669
-  _globals['_ATTEMPTRESULT']._serialized_end=1788
-  _globals['_ATTEMPTDONE']._serialized_start=1791
-  _globals['_ATTEMPTDONE']._serialized_end=2189
-  _globals['_CANCELATTEMPT']._serialized_start=2191
-  _globals['_CANCELATTEMPT']._serialized_end=2311
-  _globals['_RELEASEATTEMPT']._serialized_start=2313
-  _globals['_RELEASEATTEMPT']._serialized_end=2379
-  _globals['_REVOKE']._serialized_start=2381
-  _globals['_REVOKE']._serialized_end=2439
-  _globals['_RUNNERDRAIN']._serialized_start=2441
-  _globals['_RUNNERDRAIN']._serialized_end=2454
-  _globals['_DRAINBARRIER']._serialized_start=2456
-  _globals['_DRAINBARRIER']._serialized_end=2470
-  _globals['_GOODBYE']._serialized_start=2472
-  _globals['_GOODBYE']._serialized_end=2532
-  _globals['_HEARTBEAT']._serialized_start=2534
-  _globals['_HEARTBEAT']._serialized_end=2653
+  _globals['_INFLIGHT']._serialized_start=347
+  _globals['_INFLIGHT']._serialized_end=437
+  _globals['_HELLO']._serialized_start=440
+  _globals['_HELLO']._serialized_end=886
+  _globals['_HELLO_LABELSENTRY']._serialized_start=841
+  _globals['_HELLO_LABELSENTRY']._serialized_end=886
+  _globals['_WELCOME']._serialized_start=889
+  _globals['_WELCOME']._serialized_end=1340
+  _globals['_CREDIT']._serialized_start=1342
+  _globals['_CREDIT']._serialized_end=1433
+  _globals['_ASSIGN']._serialized_start=1436
+  _globals['_ASSIGN']._serialized_end=1836
+  _globals['_ATTEMPTREPLY']._serialized_start=1839
+  _globals['_ATTEMPTREPLY']._serialized_end=1973
+  _globals['_ATTEMPTPROGRESS']._serialized_start=1976
+  _globals['_ATTEMPTPROGRESS']._serialized_end=2148
+  _globals['_ATTEMPTRESULT']._serialized_start=2150
+  _globals['_ATTEMPTRESULT']._serialized_end=2269
+  _globals['_ATTEMPTDONE']._serialized_start=2272
+  _globals['_ATTEMPTDONE']._serialized_end=2670
+  _globals['_CANCELATTEMPT']._serialized_start=2672
+  _globals['_CANCELATTEMPT']._serialized_end=2792
+  _globals['_RELEASEATTEMPT']._serialized_start=2794
+  _globals['_RELEASEATTEMPT']._serialized_end=2860
+  _globals['_REVOKE']._serialized_start=2862
+  _globals['_REVOKE']._serialized_end=2920
+  _globals['_RUNNERDRAIN']._serialized_start=2922
+  _globals['_RUNNERDRAIN']._serialized_end=2935
+  _globals['_DRAINBARRIER']._serialized_start=2937
+  _globals['_DRAINBARRIER']._serialized_end=2951
+  _globals['_GOODBYE']._serialized_start=2953
+  _globals['_GOODBYE']._serialized_end=3013
+  _globals['_HEARTBEAT']._serialized_start=3015
+  _globals['_HEARTBEAT']._serialized_end=3134
 # @@protoc_insertion_point(module_scope)

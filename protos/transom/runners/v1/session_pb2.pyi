@@ -55,6 +55,34 @@ class Fence(_message.Message):
 Global___Fence: _TypeAlias = Fence  # noqa: Y015
 
 @_typing.final
+class InFlight(_message.Message):
+    """An attempt that a runner still has from a session that broke."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FENCE_FIELD_NUMBER: _builtins.int
+    RESULT_READY_FIELD_NUMBER: _builtins.int
+    result_ready: _builtins.bool
+    """Whether it has ended: what is left is to say so."""
+    @_builtins.property
+    def fence(self) -> Global___Fence:
+        """The attempt."""
+
+    def __init__(
+        self,
+        *,
+        fence: Global___Fence | None = ...,
+        result_ready: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "result_ready", b"result_ready"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InFlight: _TypeAlias = InFlight  # noqa: Y015
+
+@_typing.final
 class Hello(_message.Message):
     """Opens a session: who the runner is and what it offers."""
 
@@ -88,6 +116,8 @@ class Hello(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     ACTIONS_FIELD_NUMBER: _builtins.int
     CONTAINMENT_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     """Version of this protocol: 1."""
     boot_id: _builtins.bytes
@@ -100,6 +130,8 @@ class Hello(_message.Message):
     """The pool of interchangeable runners it belongs to."""
     containment: _run_pb2.ContainmentLevel.ValueType
     """The containment level it measured by attacking itself."""
+    resume_token: _builtins.bytes
+    """Token of the session before, whose attempts this one goes on with."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that runs can be matched by, such as `zone`."""
@@ -107,6 +139,10 @@ class Hello(_message.Message):
     @_builtins.property
     def actions(self) -> _containers.RepeatedCompositeFieldContainer[_action_pb2.Action]:
         """The actions it offers."""
+
+    @_builtins.property
+    def in_flight(self) -> _containers.RepeatedCompositeFieldContainer[Global___InFlight]:
+        """The attempts that the runner still has; all others of the session before are lost."""
 
     def __init__(
         self,
@@ -119,10 +155,12 @@ class Hello(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         actions: _abc.Iterable[_action_pb2.Action] | None = ...,
         containment: _run_pb2.ContainmentLevel.ValueType = ...,
+        resume_token: _builtins.bytes = ...,
+        in_flight: _abc.Iterable[Global___InFlight] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "boot_id", b"boot_id", "containment", b"containment", "hostname", b"hostname", "labels", b"labels", "pool", b"pool", "protocol", b"protocol", "software", b"software"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "boot_id", b"boot_id", "containment", b"containment", "hostname", b"hostname", "in_flight", b"in_flight", "labels", b"labels", "pool", b"pool", "protocol", b"protocol", "resume_token", b"resume_token", "software", b"software"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -137,8 +175,21 @@ class Welcome(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     HEARTBEAT_EVERY_FIELD_NUMBER: _builtins.int
     DEAD_AFTER_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    RESUMED_FIELD_NUMBER: _builtins.int
+    KEEP_FIELD_NUMBER: _builtins.int
+    ABANDON_FIELD_NUMBER: _builtins.int
+    RESUMED_ACK_FIELD_NUMBER: _builtins.int
+    RESUME_GRACE_FIELD_NUMBER: _builtins.int
+    MAX_SESSION_AGE_FIELD_NUMBER: _builtins.int
     session: _builtins.str
     """Id of the session."""
+    resume_token: _builtins.bytes
+    """Names this session to the server if it breaks. Unguessable; good for the next session only."""
+    resumed: _builtins.bool
+    """Whether the session goes on with the attempts of the one before."""
+    resumed_ack: _builtins.int
+    """Items of the session before that were processed; what comes behind is sent again, for the attempts that go on."""
     @_builtins.property
     def heartbeat_every(self) -> _duration_pb2.Duration:
         """Say something at least this often."""
@@ -147,16 +198,39 @@ class Welcome(_message.Message):
     def dead_after(self) -> _duration_pb2.Duration:
         """Silence that ends the session."""
 
+    @_builtins.property
+    def keep(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fence]:
+        """Attempts in flight that go on."""
+
+    @_builtins.property
+    def abandon(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fence]:
+        """Attempts in flight that the server no longer wants: the runner kills them."""
+
+    @_builtins.property
+    def resume_grace(self) -> _duration_pb2.Duration:
+        """How long attempts outlive a session that broke."""
+
+    @_builtins.property
+    def max_session_age(self) -> _duration_pb2.Duration:
+        """Age at which the server says Goodbye; 0 when it never does."""
+
     def __init__(
         self,
         *,
         session: _builtins.str = ...,
         heartbeat_every: _duration_pb2.Duration | None = ...,
         dead_after: _duration_pb2.Duration | None = ...,
+        resume_token: _builtins.bytes = ...,
+        resumed: _builtins.bool = ...,
+        keep: _abc.Iterable[Global___Fence] | None = ...,
+        abandon: _abc.Iterable[Global___Fence] | None = ...,
+        resumed_ack: _builtins.int = ...,
+        resume_grace: _duration_pb2.Duration | None = ...,
+        max_session_age: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dead_after", b"dead_after", "heartbeat_every", b"heartbeat_every"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dead_after", b"dead_after", "heartbeat_every", b"heartbeat_every", "max_session_age", b"max_session_age", "resume_grace", b"resume_grace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_after", b"dead_after", "heartbeat_every", b"heartbeat_every", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandon", b"abandon", "dead_after", b"dead_after", "heartbeat_every", b"heartbeat_every", "keep", b"keep", "max_session_age", b"max_session_age", "resume_grace", b"resume_grace", "resume_token", b"resume_token", "resumed", b"resumed", "resumed_ack", b"resumed_ack", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -534,14 +608,14 @@ Global___DrainBarrier: _TypeAlias = DrainBarrier  # noqa: Y015
 
 @_typing.final
 class Goodbye(_message.Message):
-    """The server is going away: open a session elsewhere."""
+    """The session is about to end: open another before it does. Nothing is assigned on this one any more."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SPREAD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def spread(self) -> _duration_pb2.Duration:
-        """Spread reconnections over this time."""
+        """Wait for a random part of this time before."""
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -79,10 +80,17 @@ def echo(data: bytes, context: Context) -> bytes:
     return data
 
 
+def wait(data: bytes, context: Context) -> bytes:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    context.progress(1, 2)
+    signal.sigwait({signal.SIGUSR1})
+    return data + b" by %d" % os.getpid()
+
+
 ACTIONS: dict[str, Callable[[bytes, Context], bytes]] = {
     "naughty.fail": fail, "naughty.crash": crash, "naughty.quit": quit_, "naughty.hang": hang, "naughty.stop": stop, "naughty.say": say,
     "naughty.hoard": hoard, "naughty.spin": spin, "naughty.flood": flood, "naughty.keep": keep, "naughty.child": child,
-    "naughty.echo": echo,
+    "naughty.echo": echo, "naughty.wait": wait, "naughty.act": echo,
 }  # fmt: skip
 
 
