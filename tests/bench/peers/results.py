@@ -14,6 +14,7 @@ from typing import Any
 from bench.rows import KIB, MIB
 
 OURS = ("echo", "forked")
+FIGURES = ("p50_s", "rate")
 HEAD = ("peer", "size", "at once", "its p50", "its rate", *(f"{side} {column}" for side in OURS for column in ("p50", "x", "rate", "x")))
 
 
@@ -48,11 +49,19 @@ def size(size_bytes: int) -> str:
     return f"{size_bytes // MIB} MiB" if size_bytes >= MIB else f"{size_bytes // KIB} KiB"
 
 
+def _rate(rate: float) -> str:
+    return f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.2g}"
+
+
 def _line(one: Comparison) -> tuple[str, ...]:
-    figures = [f"{one.median('peer', 'p50_s') * 1e3:.2f} ms", f"{one.median('peer', 'rate'):.0f}/s"]
+    figures = [f"{one.median('peer', 'p50_s') * 1e3:.2f} ms", _rate(one.median("peer", "rate"))]
     for side in OURS:
-        figures += [f"{one.median(side, 'p50_s') * 1e3:.2f} ms", f"{one.ratio(side, 'p50_s'):.2f}"]
-        figures += [f"{one.median(side, 'rate'):.0f}/s", f"{one.ratio(side, 'rate'):.2f}"]
+        figures += [f"{one.median(side, 'p50_s') * 1e3:.2f} ms", _ratio(one.ratio(side, "p50_s"))]
+        figures += [_rate(one.median(side, "rate")), _ratio(one.ratio(side, "rate"))]
     return one.peer, size(one.size_bytes), str(one.concurrency), *figures
 
 
@@ -78,8 +87,8 @@ def keep(path: Path, compared: Sequence[Comparison], left_out: Mapping[str, str]
             "size_bytes": one.size_bytes,
             "concurrency": one.concurrency,
             "rounds": one.rounds(),
-            **{side: {figure: one.median(side, figure) for figure in ("p50_s", "rate")} for side in one.answers},
-            "ratios": {side: {figure: round(one.ratio(side, figure), 4) for figure in ("p50_s", "rate")} for side in OURS},
+            "figures": {side: {figure: one.median(side, figure) for figure in FIGURES} for side in one.answers},
+            "ratios": {side: {figure: round(one.ratio(side, figure), 4) for figure in FIGURES} for side in OURS},
         }
         for one in compared
     ]
