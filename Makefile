@@ -7,7 +7,7 @@ DISTS := transom-protos transom-client transom-server transom-runner transom-plu
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check prove bench protos proto-check lock format clean
+.PHONY: help setup demo test check prove bench bench-peers protos proto-check lock format clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -38,6 +38,14 @@ prove: .venv/.ready ## the tests, with every proof at full length
 bench: .venv/.ready ## compare with the limits of this machine (GROUP=dispatch|full|ocr|memory)
 	$(BIN)/python tests/bench $(if $(GROUP),--group $(GROUP)) $(ARGS)
 
+.venv-peers/.ready: requirements-peers.txt
+	@test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --require-hashes -r requirements-peers.txt
+	@touch $@
+
+bench-peers: .venv/.ready .venv-peers/.ready ## compare with Celery, Dramatiq and NATS, as far as their servers are here
+	timeout --signal=INT --kill-after=20 600 $(BIN)/python tests/bench/peers $(ARGS)
+
 format: .venv/.ready ## format the code and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -57,6 +65,7 @@ lock: .venv/.ready ## resolve requirements.in into requirements.txt
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/$(LOCK) $(addprefix --no-emit-package ,$(DISTS)) requirements.in -o requirements.txt
 	$(BIN)/$(LOCK) requirements-protos.in -o requirements-protos.txt
+	$(BIN)/$(LOCK) requirements-peers.in -o requirements-peers.txt
 
 clean: ## remove environments and caches
-	rm -rf .venv .venv-protos build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-protos .venv-peers build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -7,10 +7,12 @@ import json
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
-from transom_wire.credentials import TlsFiles
+
+if TYPE_CHECKING:
+    from transom_wire.credentials import TlsFiles
 
 
 def say(event: str, **fields: Any) -> None:
@@ -34,6 +36,9 @@ async def end_of_input() -> None:
 
 def tls(state: Path, who: str) -> TlsFiles:
     """Name the certificate files of `client`, `runner` or `server` in a state folder."""
+    # Late, since the programs of peers have nothing of ours to import.
+    from transom_wire.credentials import TlsFiles
+
     return TlsFiles(ca=state / "ca.pem", certificate=state / f"{who}.pem", key=state / f"{who}.key")
 
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
-import time
-from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import grpc
@@ -21,43 +17,15 @@ from bench.callers import InlineCaller, ProcessCaller
 from bench.child import questions, run, say, tls
 from bench.limits import road
 from bench.limits.callers import BatchCaller, ChunkCaller, ItemCaller, UnaryCaller, streaming
+from bench.timing import measure
 
 LIMITS = {"items": ItemCaller, "batches": BatchCaller, "unary": UnaryCaller, "chunks": ChunkCaller}
 OURS = {"process": ProcessCaller, "inline": InlineCaller}
-WARM_UP = 20
-SEND_WITHIN_S = 30.0
-
-Send = Callable[[Sequence[bytes]], Awaitable[Sequence[Any]]]
 
 
 def chunked(document: bytes) -> list[bytes]:
     """Cut a document as it is sent; both sides of a comparison send the same pieces."""
     return [document[at : at + CHUNK_BYTES] for at in range(0, len(document), CHUNK_BYTES)]
-
-
-async def measure(send: Send, *, size_bytes: int, concurrency: int, seconds: float, at_most: int) -> dict[str, float]:
-    """Send documents for a time; returns the median time of one, and how many went through in a second."""
-    document = os.urandom(size_bytes)
-    chunks = chunked(document)
-    for _ in range(WARM_UP if size_bytes <= CHUNK_BYTES else 1):
-        if b"".join(await send(chunks)) != document:
-            raise ValueError("what came back is not what was sent")
-    elapsed: list[float] = []
-    begun = time.perf_counter()
-    end = begun + seconds
-
-    async def keep_sending() -> None:
-        while (started := time.perf_counter()) < end and len(elapsed) < at_most:
-            async with asyncio.timeout(SEND_WITHIN_S):
-                back = await send(chunks)
-            elapsed.append(time.perf_counter() - started)
-            if sum(map(len, back)) != size_bytes:
-                raise ValueError("what came back is not what was sent")
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(concurrency):
-            group.create_task(keep_sending())
-    return {"p50_s": median(elapsed), "rate": len(elapsed) / (time.perf_counter() - begun), "count": len(elapsed)}
 
 
 def caller(options: argparse.Namespace, token: str) -> tuple[grpc.aio.Channel, Any]:
@@ -81,7 +49,7 @@ async def main() -> None:
     async with channel, streaming(sender):
         say("ready")
         async for question in questions():
-            say("answer", **await measure(sender.send, **question))
+            say("answer", **await measure(sender.send, chunked, **question))
 
 
 if __name__ == "__main__":

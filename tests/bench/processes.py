@@ -30,14 +30,19 @@ class Program:
     """
 
     def __init__(
-        self, name: str, *arguments: str, hear: Literal["stdout", "stderr"] = "stdout", environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        *arguments: str,
+        hear: Literal["stdout", "stderr"] = "stdout",
+        environment: Mapping[str, str] | None = None,
+        python: str = sys.executable,
     ) -> None:
         self.name = name
         paths = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
         # PYTHONSAFEPATH keeps the folder that we were called from off the path.
         variables = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", **(environment or {})}
         self._process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [python, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if hear == "stdout" else subprocess.DEVNULL,
             stderr=subprocess.PIPE if hear == "stderr" else None,
@@ -121,10 +126,15 @@ class Troupe:
             program.end()
 
     def start(
-        self, name: str, *arguments: str, hear: Literal["stdout", "stderr"] = "stdout", environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        *arguments: str,
+        hear: Literal["stdout", "stderr"] = "stdout",
+        environment: Mapping[str, str] | None = None,
+        python: str = sys.executable,
     ) -> Program:
         """Start a program."""
-        program = Program(name, *arguments, hear=hear, environment=environment)
+        program = Program(name, *arguments, hear=hear, environment=environment, python=python)
         self._programs.append(program)
         return program
 

@@ -1,0 +1,1 @@
+"""The same job through what users would pick instead: `make bench-peers`."""
