@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Final
 
 import grpc
-from transom_wire.errors import CertificateRefused, TransomError, Unavailable
+from transom_wire.errors import CertificateRefused, Internal, TransomError, Unavailable
 from transom_wire.status import from_rpc_error
 
 _UNTRUSTED: Final = "the server's certificate was not issued by the authority of this profile; check `ca` and `endpoint`"
 _HANDSHAKE: Final = ("CERTIFICATE_VERIFY_FAILED", "handshake failed", "Hostname Verification Check failed", "Peer name")
+_BROKEN_AT_START: Final = "Internal error from Core"
+"""What grpc.aio calls it when the connection breaks while a call is being begun."""
 
 
 def error_of(error: grpc.aio.AioRpcError) -> TransomError:
     """Turn an error of an RPC into one of ours; a failed TLS handshake is told apart from a server that is away."""
     ours = from_rpc_error(error)
     details = error.details() or ""
+    if type(ours) is Internal and details == _BROKEN_AT_START:
+        return Unavailable()
     if type(ours) is Unavailable and any(mark in details for mark in _HANDSHAKE):
         return CertificateRefused(_UNTRUSTED)
     return ours
