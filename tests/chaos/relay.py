@@ -39,10 +39,11 @@ class Relay:
         self.port = 0
         self._target = target
         self._links: set[_Link] = set()
+        self._carriers: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -51,7 +52,13 @@ class Relay:
         self._server.close()
         self.heal()
         self.cut()
+        await asyncio.gather(*self._carriers, return_exceptions=True)
         await self._server.wait_closed()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._carry(reader, writer), name="relay")
+        self._carriers.add(task)
+        task.add_done_callback(self._carriers.discard)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
