@@ -94,7 +94,9 @@ class Load:
     async def submit(self, number: int) -> Record:
         """Submit a run whose kind depends on its number and the seed alone, or on what is barred now."""
         chance = random.Random(f"{self._seed} {number}")
-        size, charge = chance.choice(SIZES), chance.random() < 0.4
+        # The first ones take turns, so that everything that is opened for a size is open afterwards.
+        size = SIZES[number % len(SIZES)] if number < WARM_UP else chance.choice(SIZES)
+        charge = chance.random() < 0.4
         action = CHARGE if charge and not self.barred else ECHO
         data = chance.randbytes(size)
         return await self._follow(number, action, data, self._clients[number % len(self._clients)])

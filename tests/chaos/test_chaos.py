@@ -40,7 +40,7 @@ async def test_every_run_has_one_end_whatever_is_killed_stopped_or_cut(tmp_path:
     complaints += verdict.started_again(records, starts)
     slowest = max(record.took_s for record in records)
     print(f"{len(records)} runs, {summary(records)}, slowest {slowest:.1f} s, {time.monotonic() - begun:.0f} s in all")
-    print("\n".join(complaints))
+    print(*(f"run {one.number}: {one.errors} after {one.took_s:.1f} s" for one in records if one.errors), *complaints, sep="\n")
     assert complaints == []
     assert len(records) >= RUNS
     # Faults hit a few runs each; when most runs fail, nothing was proved.
