@@ -23,11 +23,13 @@ SEED = int(os.environ.get("TRANSOM_SEED") or (random.SystemRandom().randrange(2*
 BARRING = frozenset[str]() if os.environ.get("TRANSOM_UNSETTLED") else UNSETTLED
 SLACK = 20
 SETTLES_WITHIN_S = 15.0
+LINGERING = 2
+"""Connections of ended sessions can stay open until garbage is collected (docs/roadmap.md); one for each fault would be more."""
 LOOK_EVERY_S = 0.1
 MIX = (*DEADLY, *DEADLY, "kill_template", "cut_runner", "half_open", "stop_server")
 
 
-@pytest.mark.timeout(3600 if PROVE else 120)
+@pytest.mark.timeout(3600 if PROVE else 180)
 async def test_every_run_has_one_end_whatever_is_killed_stopped_or_cut(tmp_path: Path) -> None:
     print(f"\nTRANSOM_SEED={SEED}")
     begun = time.monotonic()
@@ -78,7 +80,7 @@ async def given_back(stage: Theatre, before: dict[str, Usage]) -> list[str]:
     until = time.monotonic() + SETTLES_WITHIN_S
     while True:
         after = await held(stage)
-        complaints = [one for name in before for one in verdict.leaks(name, before[name], after[name])]
+        complaints = [one for name in before for one in verdict.leaks(name, before[name], after[name], lingering=LINGERING)]
         if not complaints or time.monotonic() > until:
             break
         await asyncio.sleep(LOOK_EVERY_S)

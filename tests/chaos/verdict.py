@@ -70,10 +70,10 @@ def orphans(processes: Iterable[Process]) -> list[str]:
     return [f"process {one.pid} ({one.name}) is still there" for one in processes if one.alive()]
 
 
-def leaks(name: str, before: Usage, after: Usage) -> list[str]:
-    """Find descriptors and memory that a process did not give back."""
+def leaks(name: str, before: Usage, after: Usage, *, lingering: int = 0) -> list[str]:
+    """Find descriptors, beyond those that may linger, and memory that a process did not give back."""
     complaints = []
-    if after.descriptors > before.descriptors:
+    if after.descriptors > before.descriptors + lingering:
         complaints.append(f"{name} has {after.descriptors} descriptors, and had {before.descriptors}")
     if after.rss_bytes > before.rss_bytes * RSS_RATIO + RSS_SLACK_BYTES:
         complaints.append(f"{name} holds {after.rss_bytes / MIB:.1f} MiB, and held {before.rss_bytes / MIB:.1f}")
