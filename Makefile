@@ -7,7 +7,7 @@ DISTS := transom-protos transom-client transom-server transom-runner transom-plu
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check prove bench bench-peers protos proto-check lock format clean
+.PHONY: help setup demo test check prove chaos bench bench-peers protos proto-check lock format clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -34,6 +34,9 @@ check: .venv/.ready proto-check ## format, lint, types, imports, protos
 
 prove: .venv/.ready ## the tests, with every proof at full length
 	TRANSOM_PROVE=1 $(BIN)/python -m pytest $(ARGS)
+
+chaos: .venv/.ready ## kill and stop everything under load: 2,000 runs, 200 faults
+	TRANSOM_PROVE=1 $(BIN)/python -m pytest -s $(ARGS) tests/chaos
 
 bench: .venv/.ready ## compare with the limits of this machine (GROUP=dispatch|full|ocr|memory)
 	$(BIN)/python tests/bench $(if $(GROUP),--group $(GROUP)) $(ARGS)

@@ -51,6 +51,7 @@ class Connection:
             if self._stream is not None and self._stream.failure is None:
                 return self._stream
             if self._stream is not None:
+                self.was_connected |= self._stream.connected
                 await self._stream.close()
             call = self.runs.Process(metadata=await self._tokens.metadata())
             self._stream = ProcessStream(call)

@@ -102,8 +102,8 @@ class Submission:
         Raises:
             TransomError: The server cannot be reached, and never had the run.
         """
-        if stream.connected:
-            self._connection.was_connected = True
+        # A server that was there once may be starting anew, also for a run that it never had.
+        if stream.connected or (self._connection.was_connected and not self._reconnect_until):
             self._reconnect_until = self._loop.time() + RECONNECT_WITHIN_S
             self._backoff_s = BACKOFF_S
             self._attach_until = self._loop.time() + self._request.detach_grace_s

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from transom_runner import frames
@@ -61,6 +62,8 @@ class Process:
         """How it ended badly; empty when it ended by itself."""
         self.exited = asyncio.Event()
         self.on_end: Callable[[], None] | None = None
+        self.withdraw: Callable[[], None] | None = None
+        """Takes it back while it still waits for its template."""
         self._pidfd = -1
         self._signal = 0
         self._blamed = ""
@@ -69,7 +72,9 @@ class Process:
         """Send a signal, as soon as the process exists; `reason` says what its end shall be called."""
         self._blamed = self._blamed or reason
         self._signal = number
-        if self._pidfd >= 0:
+        if self.withdraw is not None:
+            self.withdraw()
+        elif self._pidfd >= 0:
             # It may have ended already, and not be reaped yet.
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
@@ -117,6 +122,9 @@ class Template:
         self._path = tuple(path)
         self._next = 0
         self._processes: dict[int, Process] = {}
+        self._waiting: dict[int, tuple[Fork, Sequence[socket.socket]]] = {}
+        """Calls that came while the template was being started anew."""
+        self._kept = False
         self._control: socket.socket | None = None
         self._output = -1
         self._process: subprocess.Popen[bytes] | None = None
@@ -162,6 +170,7 @@ class Template:
     async def keep(self, within_s: float) -> None:
         """Start the template anew whenever it dies, ever more slowly."""
         pause = FIRST_PAUSE_S
+        self._kept = True
         while True:
             await self._lost.wait()
             log.warning("template.lost", extra={"plugin": self.what, "pid": self.pid})
@@ -194,6 +203,8 @@ class Template:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+        for number in list(self._waiting):
+            self._withdraw(number)
         for process in self._processes.values():
             process.ended(None, None)
         self._processes.clear()
@@ -205,25 +216,56 @@ class Template:
     # Forking.
 
     def fork(self, bounds: Bounds, sockets: Sequence[socket.socket]) -> Process:
-        """Have a process forked that owns these sockets; ours are closed.
+        """Have a process forked that owns these sockets; ours are closed. It waits where the template is being started anew.
 
         Raises:
-            TemplateGone: There is no template to fork from.
+            TemplateGone: There is no template to fork from, and none will come.
         """
         process = Process()
         self._next += 1
-        request = Fork(id=self._next, memory_bytes=bounds.memory_bytes, cpu_seconds=bounds.cpu_seconds)
+        number = self._next
+        request = Fork(id=number, memory_bytes=bounds.memory_bytes, cpu_seconds=bounds.cpu_seconds)
+        if self._is_ready():
+            self._send(request, sockets)
+        elif self._kept:
+            self._waiting[number] = request, sockets
+            process.withdraw = partial(self._withdraw, number)
+        else:
+            for one in sockets:
+                one.close()
+            raise TemplateGone
+        self._processes[number] = process
+        return process
+
+    def _is_ready(self) -> bool:
+        return self._control is not None and self._ready is not None and self._ready.done()
+
+    def _send(self, request: Fork, sockets: Sequence[socket.socket]) -> None:
+        assert self._control is not None
         try:
-            if self._control is None or self._ready is None or not self._ready.done():
-                raise TemplateGone
             frames.send_packet(self._control, request, tuple(one.fileno() for one in sockets))
         except FrameBroken:
             raise TemplateGone from None
         finally:
             for one in sockets:
                 one.close()
-        self._processes[self._next] = process
-        return process
+
+    def _withdraw(self, number: int) -> None:
+        """Let a call that waits for the template end without a process."""
+        _, sockets = self._waiting.pop(number)
+        for one in sockets:
+            one.close()
+        process = self._processes.pop(number)
+        process.withdraw = None
+        process.ended(None, None)
+
+    def _serve_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for number, (request, sockets) in waiting.items():
+            self._processes[number].withdraw = None
+            # One that it does not take any more ends with it, as soon as its loss is noticed.
+            with contextlib.suppress(TemplateGone):
+                self._send(request, sockets)
 
     def _on_packet(self) -> None:
         assert self._control is not None
@@ -247,6 +289,7 @@ class Template:
         if isinstance(packet, Ready):
             self.containment = packet.containment
             self._ready.set_result(None)
+            self._serve_waiting()
         elif isinstance(packet, Refused):
             self._ready.set_exception(TemplateRefused(packet.reason))
 

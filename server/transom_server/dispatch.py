@@ -341,7 +341,7 @@ class Dispatch:
         )
         run.attempts.append(attempt)
         run.state = State.RUNNING
-        run.result_taken = run.inline_result_taken = 0
+        run.result_taken = run.inline_result_taken = run.inline_parts = 0
         if not run.started_at:
             run.started_at, run.started_clock = time.time(), clock
         session.assign(run, attempt)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Protocol
@@ -274,6 +274,10 @@ class Run:
     inline_result_bytes: int = 0
     """How much of its result may come on a runner's session: it is reserved."""
     inline_result_taken: int = 0
+    inline_parts: int = 0
+    """How many whole parts of the current attempt's result have come on a runner's session."""
+    on_inline_part: Callable[[], None] | None = None
+    """Told of each, once somebody waits for it."""
     push_reserved: bool = False
     """Whether the window of a pushed result is reserved, or about to be."""
     state: State = State.QUEUED

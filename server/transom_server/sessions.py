@@ -268,6 +268,9 @@ class RunnerSession:
             run.sink.result(run, piece)
             if run.ended:
                 return
+            run.inline_parts += piece.last
+            if run.on_inline_part is not None:
+                run.on_inline_part()
 
     async def watch(self) -> None:
         """Say something when nothing else was said, and return once the runner has been silent for too long.

@@ -58,6 +58,10 @@ class Program:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
     def _listen(self, heard: IO[bytes]) -> None:
         for line in heard:
             self._lines.put(line.decode("utf-8", "replace"))
@@ -80,6 +84,13 @@ class Program:
                 said = json.loads(self._line(until))
                 if isinstance(said, dict) and said.get("event") == event:
                     return said
+
+    def skip(self) -> None:
+        """Pass over what was said so far, as long as the program lives."""
+        with contextlib.suppress(queue.Empty):
+            while (line := self._lines.get_nowait()) is not None:
+                pass
+            self._lines.put(line)
 
     def ask(self, within_s: float, **question: Any) -> dict[str, Any]:
         """Send a question as a JSON line, and wait for the answer."""

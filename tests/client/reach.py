@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from server.world import World
+from server.site import Site
 from transom_client import Profile
 
 
-def profile_of(world: World, token: str | None = None) -> Profile:
-    files = world.tls("client")
+def profile_of(site: Site, token: str | None = None, *, port: int = 0) -> Profile:
+    files = site.tls("client")
     return Profile(
-        endpoint=f"localhost:{world.app.port}",
+        endpoint=f"localhost:{port or site.port}",
         ca=str(files.ca),
         certificate=str(files.certificate),
         key=str(files.key),
-        token=world.token() if token is None else token,
+        token=site.token() if token is None else token,
     )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 
+import grpc
 import msgspec
 from server.site import WITHIN_S
 from server.world import FakeRunner, World, hang
 from transom_client import Accepted, AttemptStarted, Client, RunState
 from transom_client.client import Result
+from transom_client.failures import error_of
 from transom_server.app import App
+from transom_wire.errors import Internal, Unavailable
 
 
 async def restart(world: World) -> None:
@@ -99,3 +102,24 @@ async def test_the_next_run_opens_a_stream_anew(world: World, client: Client) ->
     await restart(world)
     async with world.runner():
         assert (await client.run(b"x", action="test.echo")).outcome.succeeded
+
+
+async def test_a_run_that_begins_while_the_server_is_away_waits_for_it(world: World, client: Client) -> None:
+    async with world.runner():
+        assert (await client.run(b"x", action="test.echo")).outcome.succeeded
+    port = world.app.port
+    await world.app.close()
+    task = asyncio.create_task(client.run(b"x", action="test.echo", timeout_s=WITHIN_S, resend=True))
+    done, _ = await asyncio.wait((task,), timeout=0.5)
+    assert not done
+    world.app = App(msgspec.structs.replace(world.config, port=port))
+    await world.app.start()
+    async with world.runner():
+        assert (await task).outcome.succeeded
+
+
+async def test_a_connection_that_breaks_while_a_call_begins_is_called_broken() -> None:
+    # grpc.aio makes this up, and no server.
+    nothing = grpc.aio.Metadata()
+    assert type(error_of(grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, nothing, nothing, "Internal error from Core"))) is Unavailable
+    assert type(error_of(grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, nothing, nothing, "another"))) is Internal

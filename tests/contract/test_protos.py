@@ -20,7 +20,10 @@ FIELDS: list[FieldDescriptor] = [
 STORED_CLASSES = {privacy_pb2.DATA_CLASS_PUBLIC, privacy_pb2.DATA_CLASS_INTERNAL, privacy_pb2.DATA_CLASS_PERSONAL}
 IDENTIFIERS = {"transom.runners.v1.Hello.boot_id", "transom.runs.v1.Accepted.token", "transom.runs.v1.AttachRun.token"}
 """Bytes that are taken from no document."""
-SECRETS = {"transom.runners.v1.Hello.resume_token", "transom.runners.v1.Welcome.resume_token"}
+SECRETS = {
+    "transom.runners.v1.Hello.resume_token", "transom.runners.v1.Welcome.resume_token", "transom.runs.v1.Accepted.token",
+    "transom.runs.v1.AttachRun.token",
+}  # fmt: skip
 """Bytes that let their holder in."""
 
 

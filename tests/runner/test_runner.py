@@ -93,6 +93,35 @@ async def test_a_template_that_is_killed_comes_back(world: World) -> None:
         assert victim.pid != before
 
 
+async def test_a_call_waits_for_a_template_that_is_being_started_anew(world: World) -> None:
+    async with running(world) as app:
+        await world.inline(b"x", action="naughty.echo")
+        victim = app._templates["naughty"]
+        os.kill(victim.pid, signal.SIGKILL)
+        async with asyncio.timeout(WITHIN_S):
+            await victim._lost.wait()
+            answers = await asyncio.gather(*(world.inline(b"x", action="naughty.echo") for _ in range(8)))
+        assert [reason_of(answer.outcome.status) for answer in answers] == [""] * 8
+
+
+async def test_a_call_that_waits_for_a_template_can_be_cancelled(world: World) -> None:
+    async with running(world) as app, calling(world) as caller:
+        await world.inline(b"x", action="naughty.echo")
+        victim = app._templates["naughty"]
+        os.kill(victim.pid, signal.SIGKILL)
+        async with asyncio.timeout(WITHIN_S):
+            await victim._lost.wait()
+        await caller.start_inline(1, b"x", action="naughty.hang")
+        await caller.wait(1, "attempt")
+        [process] = victim._processes.values()
+        assert process.withdraw is not None
+        await caller.cancel(1)
+        assert (await caller.outcome(1)).state == run_pb2.RUN_STATE_CANCELLED
+        async with asyncio.timeout(1):
+            await process.exited.wait()
+        assert not victim._waiting
+
+
 async def test_a_runner_that_lost_its_server_connects_again(tmp_path: Path) -> None:
     async with World(tmp_path / "state") as first:
         port = first.port

@@ -129,6 +129,8 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
                     run = self._run(fence)
                     window = _Window(run, fence.attempt, self._budget)
                     granting = asyncio.create_task(window.grant(context), name="push result credit")
+                if request.chunks and not received:
+                    await _behind_inline(run, fence.attempt, request.chunks[0].part)
                 for chunk in request.chunks:
                     piece = piece_of(chunk, fence.attempt, data)
                     received += len(piece.data)
@@ -144,6 +146,28 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
         if run is None:
             raise RunUnknown
         return run
+
+
+async def _behind_inline(run: Run, attempt: int, part: int) -> None:
+    """Wait for the parts before this one that come on the session, since two connections keep no order between them.
+
+    A runner that has begun to push sends no more parts on its session: only the first pushed one has to wait.
+    """
+    if run.inline_parts >= part:
+        return
+    arrived = asyncio.Event()
+    run.on_inline_part = arrived.set
+    run.watchers.add(arrived)
+    try:
+        async with asyncio.timeout(max(0.0, run.time_left_s())):
+            while run.inline_parts < part and not run.ended and len(run.attempts) == attempt:
+                arrived.clear()
+                await arrived.wait()
+    except TimeoutError:
+        raise DeadlineExceeded from None
+    finally:
+        run.on_inline_part = None
+        run.watchers.discard(arrived)
 
 
 class _Window:
