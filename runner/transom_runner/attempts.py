@@ -97,6 +97,10 @@ class Attempts:
         self._grace: asyncio.TimerHandle | None = None
         self._cleared: dict[Key, asyncio.Event] = {}
         self.resume_token = b""
+        self.ended = 0
+        """How many have ended so far."""
+        self.idle = asyncio.Event()
+        self.idle.set()
 
     def begin(self, tasks: asyncio.TaskGroup) -> None:
         """Let attempts run as tasks of this group."""
@@ -206,6 +210,7 @@ class Attempts:
             self._say(wire.RunnerItem(progress=possible))
         attempt = self._attempt(assign, offer, bulk, cleared)
         self._live[key] = Live(attempt=attempt, size_bytes=size, bulk=bulk)
+        self.idle.clear()
         bulk.hold()
         self._tasks.create_task(self._run(assign.fence, offer, self._live[key]), name=f"attempt {assign.fence.run}")
 
@@ -244,6 +249,9 @@ class Attempts:
             ending = await live.attempt.run()
         finally:
             del self._live[_key(fence)]
+            self.ended += 1
+            if not self._live:
+                self.idle.set()
             self._cleared.pop(_key(fence), None)
             await live.bulk.let_go()
         self._say(wire.RunnerItem(done=_done(fence, offer, ending, self._workshop.containment)))

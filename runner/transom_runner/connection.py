@@ -12,6 +12,7 @@ from transom.runners.v1 import runner_service_pb2_grpc
 from transom_wire.channel import client_options
 from transom_wire.errors import SessionCloned
 from transom_wire.status import from_rpc_error
+from transom_wire.trimming import trim_when_idle
 
 from transom_runner.attempts import Attempts, Workshop
 from transom_runner.config import Config
@@ -39,10 +40,12 @@ class Connection:
         """Keep a session open until `drain` was called and the last attempt has ended."""
         async with asyncio.TaskGroup() as tasks:
             self._attempts.begin(tasks)
+            trimming = tasks.create_task(trim_when_idle(self._attempts), name="trimming")
             try:
                 await self._hold(tasks)
                 await asyncio.gather(*self._sessions.values())
             finally:
+                trimming.cancel()
                 self._attempts.drop()
 
     def drain(self) -> None:

@@ -95,9 +95,10 @@ def _run(config: Config, *, exit_with_parent: bool) -> int:
 
 
 async def _serve(config: Config, *, exit_with_parent: bool) -> int:
+    from transom_wire.trimming import collect_rarely
+
     from transom_server.app import App
     from transom_server.listener import PortTaken
-    from transom_server.trimming import collect_rarely
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from grpc_health.v1 import health_pb2
+from transom_wire.trimming import trim_when_idle
 
 from transom_server.api.fleet import ActionService, FleetService
 from transom_server.api.runners import RunnerService
@@ -26,7 +27,6 @@ from transom_server.offers import Offers
 from transom_server.outcomes import Outcomes
 from transom_server.scheduler import Scheduler
 from transom_server.sessions import SPREAD_S, Pace, Sessions
-from transom_server.trimming import trim_when_idle
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Give memory back once nothing runs: the allocator would keep what documents lay in."""
+"""Give memory back once nothing runs, in server and daemon alike: the allocator would keep what documents lay in."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Work(Protocol):
 
     idle: asyncio.Event
     ended: int
-    """How many runs have ended so far."""
+    """How many runs, or attempts at them, have ended so far."""
 
 
 async def trim_when_idle(work: Work) -> None:
