@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -11,15 +10,6 @@ from typing import Final, Protocol
 EVERY_S: Final = 1.0
 COLLECT_AFTER: Final = (50_000, 20, 20)
 """Python's own thresholds make it look for garbage every few runs, in vain: what a run leaves is not cyclic."""
-
-
-def _trim() -> Callable[[int], object] | None:
-    """Return glibc's malloc_trim(3), where there is one."""
-    try:
-        trim: Callable[[int], object] = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError):
-        return None
-    return trim
 
 
 def collect_rarely() -> None:
@@ -37,9 +27,13 @@ class Work(Protocol):
     """How many runs, or attempts at them, have ended so far."""
 
 
-async def trim_when_idle(work: Work) -> None:
-    """Trim once after the last of some runs has ended; never while one is live, since it takes milliseconds."""
-    trim = _trim()
+async def trim_when_idle(work: Work, trim: Callable[[int], object] | None) -> None:
+    """Trim once after the last of some runs has ended; never while one is live, since it takes milliseconds.
+
+    Args:
+        work: What may be idle.
+        trim: The C library's malloc_trim(3); None where it has none.
+    """
     trimmed = 0
     while trim is not None:
         await work.idle.wait()

@@ -14,6 +14,7 @@ from transom_wire.errors import SessionCloned
 from transom_wire.status import from_rpc_error
 from transom_wire.trimming import trim_when_idle
 
+from transom_runner import sandbox
 from transom_runner.attempts import Attempts, Workshop
 from transom_runner.config import Config
 from transom_runner.credentials import credentials
@@ -40,7 +41,7 @@ class Connection:
         """Keep a session open until `drain` was called and the last attempt has ended."""
         async with asyncio.TaskGroup() as tasks:
             self._attempts.begin(tasks)
-            trimming = tasks.create_task(trim_when_idle(self._attempts), name="trimming")
+            trimming = tasks.create_task(trim_when_idle(self._attempts, sandbox.TRIM), name="trimming")
             try:
                 await self._hold(tasks)
                 await asyncio.gather(*self._sessions.values())

@@ -10,6 +10,7 @@ import ctypes
 import os
 import resource
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,8 @@ WORKER_FILES: Final = 256
 
 # Opened once, in the template: every child would pay for it otherwise.
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
+TRIM: Final[Callable[[int], object] | None] = getattr(_LIBC, "malloc_trim", None)
+"""glibc's malloc_trim(3), where there is one."""
 
 
 class NotContained(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 from pathlib import Path
 
@@ -81,7 +82,9 @@ class App:
         self.ledger.start()
         await self.listener.start()
         self.http.start()
-        self._trimming = asyncio.create_task(trim_when_idle(self.dispatch), name="trimming")
+        self._trimming = asyncio.create_task(
+            trim_when_idle(self.dispatch, getattr(ctypes.CDLL(None), "malloc_trim", None)), name="trimming"
+        )
         log.info("server.ready", extra={"endpoint": f"{config.host}:{self.port}", "port": self.port})
         log.info("http.ready", extra={"port": self.http.port})
 
