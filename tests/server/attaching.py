@@ -10,7 +10,7 @@ from typing import Any
 from transom.runs.v1 import run_pb2, run_service_pb2, transfer_pb2
 from transom_wire.limits import KIB, RESULT_WINDOW_BYTES
 
-from server.caller import Caller, spec
+from server.caller import Caller, hearing, spec
 from server.site import WITHIN_S
 from server.world import World
 
@@ -30,13 +30,8 @@ class Attached(Caller):
 
 @asynccontextmanager
 async def attaching(world: World, **claims: Any) -> AsyncIterator[Caller]:
-    caller = Attached(world.runs().Attach(metadata=world.metadata(**claims)))
-    reader = asyncio.create_task(caller.read())
-    try:
+    async with hearing(Attached(world.runs().Attach(metadata=world.metadata(**claims)))) as caller:
         yield caller
-    finally:
-        caller.call.cancel()
-        await asyncio.gather(reader, return_exceptions=True)
 
 
 async def attach(caller: Caller, tag: int, accepted: run_service_pb2.Accepted, received: int = 0, token: bytes | None = None) -> None:

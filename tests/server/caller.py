@@ -139,7 +139,13 @@ class Caller:
 
 @asynccontextmanager
 async def calling(site: Site, **claims: Any) -> AsyncIterator[Caller]:
-    caller = Caller(site.runs().Process(metadata=site.metadata(**claims)))
+    async with hearing(Caller(site.runs().Process(metadata=site.metadata(**claims)))) as caller:
+        yield caller
+
+
+@asynccontextmanager
+async def hearing(caller: Caller) -> AsyncIterator[Caller]:
+    """Let a caller remember what comes back on its stream, until it leaves."""
     reader = asyncio.create_task(caller.read())
     try:
         yield caller

@@ -31,8 +31,9 @@ CONFLICTS = {
 
 def duration(seconds: float) -> Duration:
     """Make a Duration."""
-    whole = int(seconds)
-    return Duration(seconds=whole, nanos=int((seconds - whole) * 1e9))
+    made = Duration()
+    _set(made, seconds)
+    return made
 
 
 def seconds(value: Duration) -> float:
